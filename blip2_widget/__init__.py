@@ -1,0 +1,28 @@
+"""BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
+
+`%load_ext blip2_widget` brings the `%blip2` magic; `caption` and `ask` are the same in Python.
+Importing this package imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blip2_widget.api import ask, caption
+from blip2_widget.errors import Blip2Error
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__version__ = "0.1.0"
+__all__ = ["Blip2Error", "__version__", "ask", "caption", "load_ipython_extension"]
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register `%blip2` and `%%blip2`; IPython calls this for `%load_ext blip2_widget`."""
+    from blip2_widget.notebook.completion import complete
+    from blip2_widget.notebook.magic import Blip2Magics
+
+    shell.register_magics(Blip2Magics)
+    if complete not in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.append(complete)

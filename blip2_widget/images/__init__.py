@@ -1,0 +1,17 @@
+"""Values in: decoding, keys, thumbnails, and the columns that hold pictures."""
+
+from blip2_widget.images.columns import Column, read_column
+from blip2_widget.images.errors import ImageError
+from blip2_widget.images.identity import file_identity, image_key
+from blip2_widget.images.load import load_image
+from blip2_widget.images.thumbnail import thumbnail
+
+__all__ = [
+    "Column",
+    "ImageError",
+    "file_identity",
+    "image_key",
+    "load_image",
+    "read_column",
+    "thumbnail",
+]

@@ -1,0 +1,147 @@
+"""Columns of pictures, whatever holds them, as one plain shape."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image, registered_extensions
+
+from blip2_widget.errors import Blip2Error
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's values with, for each row, a short label and its place in the caller's index.
+
+    `name` is the column's own, `frame` the data frame it belongs to, None where there is none.
+    """
+
+    values: Sequence[Any]
+    labels: Sequence[str]
+    index: Sequence[Any]
+    name: str | None = None
+    frame: Any = None
+
+
+def read_column(target: Any, *, frame: Any = None) -> Column:
+    """A column of pictures from a data frame's column, a list, an array of pictures, a glob, a
+    folder, or one picture.
+
+    pandas' index is kept; other columns are numbered from 0. Raises Blip2Error in one line for
+    anything else, for a glob that matches nothing and for a folder without pictures.
+    """
+    if isinstance(target, str | Path):
+        return _from_path(target, frame)
+    if isinstance(target, Image | bytes | bytearray | dict):
+        return _column([target], frame=frame)
+    if isinstance(target, np.ndarray):
+        if target.ndim in (2, 3) and target.dtype != object:
+            return _column([target], frame=frame)
+        return _column(list(target), frame=frame)
+    if isinstance(target, list | tuple):
+        return _column(list(target), frame=frame)
+    if hasattr(target, "columns") or hasattr(target, "column_names"):
+        raise _not_a_column(target)
+    if hasattr(target, "iloc"):  # a pandas Series
+        return _column(list(target), list(target.index), _name(target.name), frame)
+    if hasattr(target, "__next__") or callable(target):
+        raise Blip2Error(
+            f"a {type(target).__name__} is no column of pictures; give a column, or list(…) of it"
+        )
+    return _from_series(target, frame)
+
+
+def _column(
+    values: list[Any], index: list[Any] | None = None, name: str | None = None, frame: Any = None
+) -> Column:
+    if frame is not None and len(frame) != len(values):
+        raise Blip2Error(
+            f"the column has {len(values)} rows and its frame {len(frame)}; give the frame that "
+            "the column was taken from"
+        )
+    if index is None:
+        index = list(frame.index) if hasattr(frame, "iloc") else list(range(len(values)))
+    labels = [_label(value, place) for value, place in zip(values, index, strict=True)]
+    return Column(values, labels, index, name, frame)
+
+
+def _label(value: Any, place: Any) -> str:
+    """A file's name, or the row's place in the index."""
+    if isinstance(value, dict):
+        value = value.get("path")
+    if isinstance(value, str | Path) and not str(value).startswith("data:"):
+        name = re.split(r"[/\\]", str(value).partition("?")[0].rstrip("/\\"))[-1]
+        if name:
+            return name
+    return str(place)
+
+
+def _name(name: object) -> str | None:
+    return None if name is None else str(name)
+
+
+def _from_path(target: str | Path, frame: Any) -> Column:
+    text = str(target)
+    if "://" in text or text.startswith("data:"):
+        return _column([text], frame=frame)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        known = registered_extensions()
+        files = [each for each in path.iterdir() if each.suffix.lower() in known and each.is_file()]
+        if not files:
+            raise Blip2Error(f"there is no picture in the folder {text}")
+        return _column(_sorted(map(str, files)))
+    if not path.exists() and glob.has_magic(text):
+        # glob.glob, unlike Path.glob, takes absolute patterns.
+        found = glob.glob(str(path), recursive=True)  # noqa: PTH207
+        matches = [match for match in found if Path(match).is_file()]
+        if not matches:
+            raise Blip2Error(f"no file matches {text!r} (looked from {Path.cwd()})")
+        return _column(_sorted(matches))
+    if not path.exists():
+        raise Blip2Error(f"there is no file or folder {text!r} (looked from {Path.cwd()})")
+    return _column([text])
+
+
+def _sorted(paths: Iterable[str]) -> list[str]:
+    """By name, with numbers in them by value: 2.png comes before 10.png."""
+
+    def pieces(path: str) -> list[tuple[int, int | str]]:
+        parts = re.split(r"(\d+)", path)
+        return [(0, int(part)) if part.isdigit() else (1, part.lower()) for part in parts]
+
+    return sorted(paths, key=pieces)
+
+
+def _from_series(target: Any, frame: Any) -> Column:
+    """A column of polars, pyarrow or anything else narwhals reads, or any other sequence."""
+    import narwhals.stable.v2 as nw
+
+    try:
+        series = nw.from_native(target, series_only=True)
+    except TypeError:
+        if hasattr(target, "__len__") and hasattr(target, "__getitem__"):
+            return _column(list(target), frame=frame)
+        raise Blip2Error(
+            f"a {type(target).__name__} is no column of pictures; give one such as df.image, "
+            'a list, or a glob such as "photos/*.jpg"'
+        ) from None
+    return _column(series.to_list(), name=_name(series.name) or None, frame=frame)
+
+
+def _not_a_column(target: Any) -> Blip2Error:
+    names = getattr(target, "columns", None)
+    names = list(target.column_names if names is None or callable(names) else names)
+    likely = [str(name) for name in names if re.search("im(age|g)|pic|photo|path|file", str(name))]
+    listed = ", ".join(map(str, names[:8])) + (", …" if len(names) > 8 else "")
+    example = (likely or names or ["image"])[0]
+    return Blip2Error(
+        f"this is a whole table; give one of its columns, e.g. df.{example} "
+        f"(it has {listed or 'none'})"
+    )

@@ -1,0 +1,40 @@
+"""Why a value is no picture, in one line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from blip2_widget.errors import Blip2Error
+
+Kind = Literal[
+    "missing",
+    "not-found",
+    "permission",
+    "is-a-folder",
+    "not-an-image",
+    "truncated",
+    "too-many-pixels",
+    "too-large",
+    "url",
+    "unsupported",
+]
+
+
+class ImageError(Blip2Error):
+    """One value that cannot be read as a picture; `kind` tells the reasons apart."""
+
+    def __init__(self, kind: Kind, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+        self.kind = kind
+
+
+def shortly(value: object) -> str:
+    """A value in a message: a text's end, the size of bytes, else the type."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"bytes of {len(value) / 1000:.1f} kB"
+    text = str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""
+    if text.startswith("data:"):
+        return f"data URI of {len(text) / 1000:.1f} kB"
+    if text:
+        return text if len(text) <= 80 else f"…{text[-79:]}"
+    return f"a {type(value).__name__}"

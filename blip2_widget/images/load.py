@@ -1,0 +1,181 @@
+"""Any value that stands for a picture, as an upright RGB image, or a typed error."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from blip2_widget.images.errors import ImageError, shortly
+from blip2_widget.images.fetch import fetch
+
+#: Pillow's own bound on a picture that is no decompression bomb: a quarter of a GB in RGB.
+MAX_PIXELS = 178_956_970
+
+
+def load_image(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture that `value` stands for: mode RGB, upright, alpha composited on white.
+
+    Takes paths, file:, data:, http: and https: URLs, bytes, open binary files, Pillow images,
+    NumPy arrays and torch tensors (H×W, H×W×C or C×H×W; 8 or 16 bit integers, or floats from 0
+    to 1), and Hugging Face's {"bytes", "path"}. Of an animation the first frame is taken. 16-bit
+    grey is scaled to 8 bit; float files are stretched from their least to their greatest value.
+    Raises ImageError, and nothing else, where it is none or has more than `max_pixels`.
+    """
+    try:
+        image = _open(value)
+        if image.width * image.height > max_pixels:
+            raise ImageError(
+                "too-many-pixels",
+                f"{shortly(value)} has {image.width} × {image.height} pixels, more than "
+                f"{max_pixels:,}; raise it by %config Blip2Magics.max_pixels",
+            )
+        return _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError("not-an-image", f"{shortly(value)} is not a picture") from None
+    except FileNotFoundError:
+        raise ImageError("not-found", f"there is no file {shortly(value)}") from None
+    except IsADirectoryError:
+        raise ImageError("is-a-folder", f"{shortly(value)} is a folder, not a picture") from None
+    except PermissionError:
+        raise ImageError("permission", f"no permission to read {shortly(value)}") from None
+    except Image.DecompressionBombError:
+        raise ImageError("too-many-pixels", f"{shortly(value)} has too many pixels") from None
+    except Exception as error:  # Pillow's plug-ins raise whatever a damaged file leads them to
+        raise ImageError("truncated", f"{shortly(value)} is damaged: {error}") from None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: None, an empty text, or any library's NaN."""
+    if value is None or (isinstance(value, str | bytes) and not value):
+        return True
+    # nan, pd.NaT and pd.NA are the values that do not equal themselves.
+    if isinstance(value, float) or type(value).__name__ in ("NAType", "NaTType"):
+        return type(value).__name__ != "float" or value != value
+    return False
+
+
+def _open(value: Any) -> Image.Image:
+    """A Pillow image whose size is known and whose pixels need not be read yet."""
+    if is_missing(value):
+        raise ImageError("missing", "there is no picture in this row")
+    if isinstance(value, Image.Image):
+        return value
+    if isinstance(value, dict) and {"bytes", "path"} & value.keys():
+        return _open(value["bytes"] if value.get("bytes") else value.get("path"))
+    if isinstance(value, str):
+        return _open_text(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Image.open(io.BytesIO(value))
+    if hasattr(value, "__fspath__"):
+        return _open_file(Path(value))
+    if hasattr(value, "read"):
+        return Image.open(value)
+    if hasattr(value, "detach"):  # a torch tensor, known without importing torch
+        tensor = value.detach().cpu()
+        value = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
+    if isinstance(value, np.ndarray):
+        return _from_array(value)
+    raise ImageError(
+        "unsupported",
+        f"{shortly(value)} is no picture; give a path, URL, bytes, array or Pillow image",
+    )
+
+
+def _open_text(text: str) -> Image.Image:
+    scheme = text.partition(":")[0].lower()
+    if scheme == "data":
+        return Image.open(io.BytesIO(_data_uri(text)))
+    if scheme == "file":
+        return _open_file(Path(urllib.parse.unquote(urllib.parse.urlsplit(text).path)))
+    if scheme in ("http", "https"):
+        return Image.open(io.BytesIO(fetch(text)))
+    if "://" in text:
+        raise ImageError("url", f"{shortly(text)}: only http, https, file and data URLs are read")
+    return _open_file(Path(text).expanduser())
+
+
+def _open_file(path: Path) -> Image.Image:
+    # Read whole: a file that Pillow opens lazily stays open as long as its image lives.
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def _data_uri(text: str) -> bytes:
+    header, _, data = text.partition(",")
+    try:
+        if header.endswith(";base64"):
+            return base64.b64decode(data, validate=True)
+        return urllib.parse.unquote_to_bytes(data)
+    except binascii.Error:
+        raise ImageError("truncated", "the data URI's base64 is damaged") from None
+
+
+def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    grey_or_colour = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if not grey_or_colour or 0 in array.shape:
+        raise ImageError(
+            "unsupported",
+            f"an array of shape {array.shape} is no picture; give H×W, H×W×C or C×H×W",
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype == np.uint16:
+        array = _eight_bit(array)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise ImageError(
+                "unsupported", "a float array must hold values from 0 to 1; divide it by 255"
+            )
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ImageError(
+            "unsupported", f"an array of {array.dtype} is no picture; give uint8, uint16 or floats"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _eight_bit(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """16-bit values scaled so that 65535 becomes 255 (65535 = 255 × 257)."""
+    scaled: np.ndarray[Any, Any] = np.rint(np.clip(values, 0, 65535) / 257).astype(np.uint8)
+    return scaled
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image) if image.getexif() else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        # Pillow's own conversion clips at 255, which turns 16-bit pictures white.
+        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        # Left alone, transparent pixels show whatever colour lies beneath, mostly black.
+        shown = image.convert("RGBA")
+        page = Image.new("RGBA", shown.size, "white")
+        return Image.alpha_composite(page, shown).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretched(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    scaled = (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
+    shown: np.ndarray[Any, Any] = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return shown

@@ -1,0 +1,48 @@
+"""Checkpoints, variants, and the engine that turns pictures and prompts into answers.
+
+Importing this room does not import torch; loading a model does.
+"""
+
+from blip2_widget.model.catalogue import DEFAULT, PUBLISHED, Located, locate, names, parse
+from blip2_widget.model.engine import Answer, Cancelled, Engine, GenerationSettings
+from blip2_widget.model.machine import Machine, read_machine
+from blip2_widget.model.manager import ModelManager
+from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
+from blip2_widget.model.sizes import Sizes
+from blip2_widget.model.variants import (
+    NAMES,
+    Variant,
+    choose,
+    gigabytes,
+    needed_bytes,
+    runnable,
+    weight_bytes,
+)
+
+__all__ = [
+    "DEFAULT",
+    "NAMES",
+    "PUBLISHED",
+    "Answer",
+    "Cancelled",
+    "Engine",
+    "GenerationSettings",
+    "Kind",
+    "Located",
+    "Machine",
+    "ModelManager",
+    "Sizes",
+    "Variant",
+    "choose",
+    "conversation_text",
+    "gigabytes",
+    "kind_of",
+    "locate",
+    "names",
+    "needed_bytes",
+    "parse",
+    "prompt_text",
+    "read_machine",
+    "runnable",
+    "weight_bytes",
+]

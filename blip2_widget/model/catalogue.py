@@ -1,0 +1,320 @@
+"""Which checkpoints there are, what a person may call them, and where their files lie.
+
+Nothing here imports torch or transformers: a question that was answered before must be found
+in the store without either.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model.sizes import Sizes, sizes_of_folder
+
+DEFAULT = "opt-2.7b"
+
+#: Parameter counts of the published checkpoints, so that a plan needs no download. They were
+#: counted on the architectures built without weights; tests/model/test_catalogue.py counts again.
+_OPT_27B = Sizes(985_952_256, 107_130_880, 2_516_582_400, 135_096_320)
+_OPT_67B = Sizes(985_952_256, 108_312_064, 6_442_450_944, 216_154_112)
+_T5_XL = Sizes(985_952_256, 106_737_152, 2_717_908_992, 131_848_192)
+_T5_XXL = Sizes(985_952_256, 108_312_064, 10_871_635_968, 263_696_384)
+
+PUBLISHED: dict[str, Sizes] = {
+    "opt-2.7b": _OPT_27B,
+    "opt-2.7b-coco": _OPT_27B,
+    "opt-6.7b": _OPT_67B,
+    "opt-6.7b-coco": _OPT_67B,
+    "flan-t5-xl": _T5_XL,
+    "flan-t5-xl-coco": _T5_XL,
+    "flan-t5-xxl": _T5_XXL,
+}
+
+#: What is fetched from the Hub. Weights by safetensors only: a pickle may run code.
+_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+#: Seconds to wait for the Hub's first answer before it counts as unreachable.
+_HUB_TIMEOUT = 5.0
+
+#: Called with the bytes that are there and the bytes there will be.
+DownloadProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint by name, before anything of it was read.
+
+    `name` is what a person wrote, `source` a folder or a Hub id, `revision` a branch, tag or
+    commit of the Hub repository (None: main; always None for a folder).
+    """
+
+    name: str
+    source: str
+    revision: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return Path(self.source).is_dir()
+
+
+@dataclass(frozen=True)
+class Located:
+    """A checkpoint whose configuration and exact revision are known.
+
+    `folder` is None while the weights are still to be downloaded. `commit` is the Hub's commit,
+    or a fingerprint of a folder's files; answers are stored under it.
+    """
+
+    checkpoint: Checkpoint
+    commit: str
+    config: dict[str, Any]
+    sizes: Sizes
+    folder: Path | None
+
+    @property
+    def family(self) -> str:
+        """The language model's family: "opt" or "t5"."""
+        return str(self.config.get("text_config", {}).get("model_type", "opt"))
+
+    @property
+    def identity(self) -> str:
+        """What the store knows this checkpoint by: its source at its exact revision.
+
+        A folder is known by its fingerprint alone: moved or installed elsewhere, it is the same.
+        """
+        source = "folder" if self.checkpoint.is_folder else self.checkpoint.source
+        return f"{source}@{self.commit}"
+
+
+def names() -> list[str]:
+    """The names that need no path or Hub id."""
+    return [*PUBLISHED, "demo"]
+
+
+def parse(name: str) -> Checkpoint:
+    """The checkpoint that `name` means: a catalogue name, a folder, or a Hub id with an
+    optional `@revision`.
+
+    Raises Blip2Error with close names where it means none.
+    """
+    if name == "demo":
+        return Checkpoint(name, str(demo.CHECKPOINT))
+    stem, _, revision = name.partition("@")
+    short = stem.removeprefix("Salesforce/").removeprefix("blip2-")
+    if short in PUBLISHED:
+        return Checkpoint(name, f"Salesforce/blip2-{short}", revision or None)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise Blip2Error(
+                f"the folder {name} holds no config.json, so it is no checkpoint; give the folder "
+                "that save_pretrained wrote"
+            )
+        return Checkpoint(name, str(folder.resolve()))
+    if stem.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return Checkpoint(name, stem, revision or None)
+    close = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(names())}"
+    raise Blip2Error(
+        f"there is no checkpoint {name!r}; {hint} A folder or a Hub id (owner/name) works too."
+        if close
+        else f"there is no checkpoint {name!r}; {hint}, a folder, or a Hub id (owner/name)"
+    )
+
+
+def locate(checkpoint: Checkpoint) -> Located:
+    """Find a checkpoint's configuration, revision and sizes; downloads no weights.
+
+    What is on disk is taken as it is, without asking the Hub. Otherwise config.json is fetched.
+    Raises Blip2Error in one line where the Hub is offline, unreachable or lacks the checkpoint.
+    """
+    if checkpoint.is_folder:
+        folder = Path(checkpoint.source)
+        return Located(
+            checkpoint, _fingerprint(folder), _read_config(folder), sizes_of_folder(folder), folder
+        )
+    cached = _cached_snapshot(checkpoint)
+    if cached is not None:
+        return Located(
+            checkpoint, cached.name, _read_config(cached), sizes_of_folder(cached), cached
+        )
+    config = _from_hub(checkpoint, "config.json")
+    short = checkpoint.source.removeprefix("Salesforce/blip2-")
+    sizes = PUBLISHED.get(short) or _sizes_on_hub(checkpoint)
+    return Located(checkpoint, config.parent.name, _read_config(config.parent), sizes, None)
+
+
+def fetch(located: Located, progress: DownloadProgress | None = None) -> Path:
+    """The folder of a checkpoint's files, downloaded to the Hub's own cache where they are not
+    on disk. `progress` hears the bytes so far and in all."""
+    if located.folder is not None:
+        return located.folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                located.checkpoint.source,
+                revision=located.commit,
+                allow_patterns=_FILES,
+                tqdm_class=_reporting_tqdm(progress),
+            )
+        )
+    except Exception as error:
+        raise _unreachable(located.checkpoint, error) from error
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint's folder; empty where one of them is missing."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        files = [folder / shard for shard in shards]
+    else:
+        files = [folder / "model.safetensors"]
+    return files if all(file.is_file() for file in files) else []
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") != "blip-2":
+        kind = config.get("model_type")
+        raise Blip2Error(f"{folder} holds a model of type {kind!r}; give a BLIP-2 checkpoint")
+    return config
+
+
+def _cached_snapshot(checkpoint: Checkpoint) -> Path | None:
+    """The Hub cache's folder for a checkpoint that is there in full, without a request."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                checkpoint.source,
+                revision=checkpoint.revision,
+                allow_patterns=_FILES,
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+    complete = (folder / "config.json").is_file() and weights_in(folder)
+    return folder if complete else None
+
+
+def _from_hub(checkpoint: Checkpoint, filename: str) -> Path:
+    """One small file of a repository, or one line at once where it cannot be had."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        # Asked first because, unlike a download, it is not tried again and again.
+        commit = HfApi().model_info(
+            checkpoint.source, revision=checkpoint.revision, timeout=_HUB_TIMEOUT
+        )
+        return Path(hf_hub_download(checkpoint.source, filename, revision=commit.sha))
+    except GatedRepoError as error:
+        raise Blip2Error(
+            f"{checkpoint.source} asks for a licence to be accepted on its Hub page; do that and "
+            "log in with `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise Blip2Error(
+            f"{checkpoint.source} has no revision {checkpoint.revision!r}; leave @… out for main"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise Blip2Error(
+            f"the Hub has no {checkpoint.source} (or it is private: `hf auth login`); "
+            f"write one of {', '.join(names())}, or a folder"
+        ) from error
+    except Exception as error:  # of one of several HTTP libraries, by the Hub client's version
+        raise _unreachable(checkpoint, error) from error
+
+
+def _sizes_on_hub(checkpoint: Checkpoint) -> Sizes:
+    """Sizes from the headers of a repository's safetensors files, read without their tensors."""
+    from huggingface_hub import get_safetensors_metadata
+    from huggingface_hub.errors import NotASafetensorsRepoError
+
+    from blip2_widget.model.sizes import sizes_of_tensors
+
+    try:
+        metadata = get_safetensors_metadata(checkpoint.source, revision=checkpoint.revision)
+    except NotASafetensorsRepoError as error:
+        raise Blip2Error(
+            f"{checkpoint.source} has no safetensors weights, and pickled ones may run code; "
+            "give a revision that has them (owner/name@refs/pr/…)"
+        ) from error
+    except Exception as error:
+        raise _unreachable(checkpoint, error) from error
+    shapes = {
+        name: tuple(tensor.shape)
+        for file in metadata.files_metadata.values()
+        for name, tensor in file.tensors.items()
+    }
+    return sizes_of_tensors(shapes)
+
+
+def _unreachable(checkpoint: Checkpoint, error: Exception) -> Blip2Error:
+    from huggingface_hub import constants
+
+    why = f"the Hub cannot be reached ({type(error).__name__})"
+    if constants.HF_HUB_OFFLINE:
+        why = "HF_HUB_OFFLINE is set"
+    if isinstance(error, OSError) and error.errno == 28:
+        return Blip2Error("the disk is full; free some space, or move the Hub's cache by HF_HOME")
+    return Blip2Error(
+        f"{checkpoint.source} is not on this disk and {why}; write -m demo for the bundled demo "
+        f"checkpoint, or -m FOLDER for one that save_pretrained wrote, or put the weights into "
+        f"{constants.HF_HUB_CACHE}"
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    """Names a folder's contents: small files by their bytes, large weights by size and time."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix not in {".json", ".safetensors", ".txt", ".model"}:
+            continue
+        status = file.stat()
+        digest.update(f"{file.name}\0{status.st_size}\0".encode())
+        if status.st_size <= 32 << 20:
+            digest.update(file.read_bytes())
+        else:
+            digest.update(str(status.st_mtime_ns).encode())
+    return digest.hexdigest()[:40]
+
+
+def _reporting_tqdm(progress: DownloadProgress | None) -> Any:
+    """A tqdm class that prints nothing and adds up the bytes of all of a download's bars."""
+    from tqdm import tqdm
+
+    bars: dict[int, tuple[int, int]] = {}
+
+    class Reporting(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._counts_bytes = kwargs.get("unit") == "B"
+            kwargs.pop("name", None)  # the Hub client's own, which tqdm does not know
+            super().__init__(*args, **(kwargs | {"file": io.StringIO()}))
+
+        def update(self, n: float | None = 1) -> None:
+            super().update(n)
+            if self._counts_bytes and progress is not None:
+                bars[id(self)] = (int(self.n), int(self.total or self.n))
+                done, total = (sum(parts) for parts in zip(*bars.values(), strict=True))
+                progress(done, total)
+
+    return Reporting

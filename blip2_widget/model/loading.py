@@ -1,0 +1,150 @@
+"""A checkpoint's folder in, a model and its processor out, in the precision of a variant."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model.variants import Variant
+
+if TYPE_CHECKING:
+    from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+_log = logging.getLogger(__name__)
+
+#: Called with how many weights have been placed, and of how many.
+LoadProgress = Callable[[int, int], None]
+
+#: What int8 and int4 leave alone. It replaces bitsandbytes' own list, so the head is named too.
+_NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
+
+
+def load_model(
+    folder: Path, variant: Variant, progress: LoadProgress | None = None
+) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
+    """Load a checkpoint from safetensors files onto the variant's device, ready to generate.
+
+    Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read.
+    """
+    import torch
+    from transformers import Blip2ForConditionalGeneration
+
+    options: dict[str, Any] = {}
+    if variant.quantization:
+        options["quantization_config"] = _quantization(variant)
+    with _quiet(), _weights_bar(progress):
+        try:
+            model = Blip2ForConditionalGeneration.from_pretrained(
+                folder,
+                dtype=getattr(torch, variant.dtype),
+                device_map={"": variant.device},
+                use_safetensors=True,
+                local_files_only=True,
+                **options,
+            )
+        except (OSError, ValueError, KeyError) as error:
+            _log.debug("loading failed", exc_info=True)
+            line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
+        processor = load_processor(folder, model.config.num_query_tokens)
+    return model.eval(), processor
+
+
+def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
+    """The checkpoint's processor, with the traps taken out.
+
+    Without `num_query_tokens` it silently inserts no image tokens. Its image backends differ in
+    the last bits, and features are stored, so the Pillow one is pinned.
+    """
+    from transformers import AutoTokenizer, Blip2Processor
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    image_processor = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    tokenizer.padding_side = "left"
+    return Blip2Processor(image_processor, tokenizer, num_query_tokens=num_query_tokens)
+
+
+def _quantization(variant: Variant) -> Any:
+    # It warns at every product that int8 casts its input, and that an optional kernel is absent.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if variant.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=_NOT_QUANTIZED)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=getattr(torch, variant.dtype),
+        llm_int8_skip_modules=_NOT_QUANTIZED,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' and bitsandbytes' notices for developers out of the notebook."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+
+
+@contextmanager
+def _weights_bar(progress: LoadProgress | None) -> Iterator[None]:
+    """Hear transformers' loading bar instead of printing it; other threads' bars stay theirs."""
+    from transformers.utils import logging
+
+    here = threading.get_ident()
+
+    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() != here:
+            return factory(*args, **kwargs)
+        return _Bar(progress, *args, **kwargs)
+
+    previous = logging.set_tqdm_hook(hook)
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(previous)
+
+
+class _Bar:
+    """As much of tqdm as transformers' loader uses."""
+
+    def __init__(self, progress: LoadProgress | None, iterable: Any = None, **kwargs: Any) -> None:
+        self._iterable = iterable
+        self._total = kwargs.get("total") or (len(iterable) if hasattr(iterable, "__len__") else 0)
+        self._progress = progress
+        self.n = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._iterable:
+            yield item
+            self.update()
+
+    def update(self, count: int = 1) -> None:
+        self.n += count
+        if self._progress is not None:
+            self._progress(self.n, self._total)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None

@@ -1,0 +1,234 @@
+"""Which models are in memory: loaded when first needed, once, off the caller's thread."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model.catalogue import Located, fetch
+from blip2_widget.model.engine import Engine
+from blip2_widget.model.machine import Machine, read_machine
+from blip2_widget.model.variants import Variant, choose, gigabytes, weight_bytes
+
+#: Called with a line for a person, such as "downloading 43 %".
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a resident model is known by: checkpoint identity and variant name."""
+
+    identity: str
+    variant: str
+
+
+@dataclass
+class Resident:
+    """A model in memory, or on its way there. `weights` is in bytes, times in Unix seconds."""
+
+    name: str
+    variant: Variant
+    weights: int
+    future: Future[Engine]
+    used_at: float = field(default_factory=time.time)
+    users: int = 0
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self.future.done() and self.future.exception() is None
+
+
+class ModelManager:
+    """Loads models when asked, shares them among callers, and drops the least recently used.
+
+    At most `max_resident` variants stay in memory; one that is in use is never dropped.
+    """
+
+    def __init__(
+        self, max_resident: int = 2, machine: Callable[[], Machine] = read_machine
+    ) -> None:
+        self.max_resident = max_resident
+        self._machine = machine
+        self._lock = threading.RLock()
+        self._resident: dict[Key, Resident] = {}
+        # One loader: two models loading side by side would each count the same memory as free.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="blip2-loader")
+
+    def choose(self, located: Located, variant: str) -> Variant:
+        """The variant to run a checkpoint in, as `variants.choose`.
+
+        For "auto" one that is in memory already is taken. Memory that unloading idle models
+        would free counts as free.
+        """
+        with self._lock:
+            for key, resident in self._resident.items():
+                wanted = variant in ("auto", key.variant)
+                if key.identity == located.identity and wanted and not _failed(resident):
+                    return resident.variant
+            idle = [r for r in self._resident.values() if r.users == 0 and not r.variant.is_cuda]
+            reclaimable = sum(each.weights for each in idle)
+        return choose(
+            variant, located.sizes, located.family, self._machine(), reclaimable=reclaimable
+        )
+
+    def load(self, located: Located, variant: Variant, note: Note | None = None) -> Future[Engine]:
+        """The engine, in the future; a second caller shares the first one's loading.
+
+        `note` hears how it goes. The future fails with Blip2Error where the download or the
+        files do; a later call tries again.
+        """
+        key = Key(located.identity, variant.name)
+        with self._lock:
+            resident = self._resident.get(key)
+            if resident is None or _failed(resident):
+                resident = Resident(
+                    located.checkpoint.name,
+                    variant,
+                    weight_bytes(located.sizes, variant),
+                    Future(),
+                )
+                self._resident[key] = resident
+                self._loader.submit(self._load, key, resident, located)
+            resident.used_at = time.time()
+            if note is not None:
+                resident.notes.append(note)
+            return resident.future
+
+    def hold(self, located: Located, variant: Variant) -> None:
+        """Keep a model from being dropped until `release` is called as often."""
+        with self._lock:
+            resident = self._resident.get(Key(located.identity, variant.name))
+            if resident is not None:
+                resident.users += 1
+                resident.used_at = time.time()
+
+    def release(self, located: Located, variant: Variant) -> None:
+        """Undo one `hold`."""
+        with self._lock:
+            resident = self._resident.get(Key(located.identity, variant.name))
+            if resident is not None:
+                resident.users = max(resident.users - 1, 0)
+                resident.used_at = time.time()
+
+    def resident(self) -> list[Resident]:
+        """What is in memory or loading, most recently used first."""
+        with self._lock:
+            alive = [each for each in self._resident.values() if not _failed(each)]
+        return sorted(alive, key=lambda each: -each.used_at)
+
+    def unload(self, name: str | None = None, variant: str | None = None) -> list[Resident]:
+        """Drop models from memory, those of a checkpoint or variant or all; returns them.
+
+        Raises Blip2Error, and drops none, where one of them is answering right now.
+        """
+        with self._lock:
+            chosen = {
+                key: resident
+                for key, resident in self._resident.items()
+                if name in (None, resident.name) and variant in (None, key.variant)
+            }
+            busy = [r for r in chosen.values() if r.users or not r.future.done()]
+            if busy:
+                raise Blip2Error(
+                    f"{busy[0].name} · {busy[0].variant.name} is in use; cancel its run "
+                    "(the gallery's Cancel button, or .cancel() on the result) and unload again"
+                )
+            for key in chosen:
+                del self._resident[key]
+        dropped = [resident for resident in chosen.values() if resident.is_loaded]
+        chosen.clear()
+        for resident in dropped:
+            resident.future = Future()  # lets go of the engine
+        _give_memory_back()
+        return dropped
+
+    def close(self) -> None:
+        """Forget every model, in use or not, and take no more."""
+        self._loader.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            self._resident.clear()
+
+    def _load(self, key: Key, resident: Resident, located: Located) -> None:
+        def note(line: str) -> None:
+            for listener in tuple(resident.notes):
+                listener(line)
+
+        title = f"{resident.name} · {resident.variant.name}"
+        try:
+            folder = fetch(
+                located,
+                lambda done, total: note(
+                    f"downloading {resident.name} {_percent(done, total)} of {gigabytes(total)}"
+                ),
+            )
+            self._make_room(key, resident, located)
+            note(f"loading {title}")
+            # Imported late: these lines are the first to need torch.
+            from blip2_widget.model.loading import load_model
+
+            model, processor = load_model(
+                folder,
+                resident.variant,
+                lambda done, total: note(f"loading {title} {_percent(done, total)}"),
+            )
+            _give_memory_back()  # quantising leaves several times the model's size behind
+            resident.future.set_result(Engine(model, processor, resident.variant))
+        except Blip2Error as error:
+            resident.future.set_exception(error)
+        except Exception as error:
+            resident.future.set_exception(
+                Blip2Error(f"{title} could not be loaded: {type(error).__name__}: {_line(error)}")
+            )
+        finally:
+            resident.notes.clear()
+
+    def _make_room(self, key: Key, resident: Resident, located: Located) -> None:
+        """Drop idle models, least recently used first, down to the count and until it fits."""
+        while True:
+            with self._lock:
+                others = [(k, r) for k, r in self._resident.items() if k != key and r.future.done()]
+                idle = sorted(
+                    ((k, r) for k, r in others if not r.users), key=lambda item: item[1].used_at
+                )
+                crowded = len(others) >= self.max_resident
+            try:
+                choose(resident.variant.name, located.sizes, located.family, self._machine())
+                if not crowded or not idle:
+                    return
+            except Blip2Error:
+                if not idle:
+                    raise
+            self.unload(idle[0][1].name, idle[0][0].variant)
+
+
+def _failed(resident: Resident) -> bool:
+    return resident.future.done() and resident.future.exception() is not None
+
+
+def _percent(done: int, total: int) -> str:
+    return f"{done / total:.0%}" if total else ""
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system, which Python and the C library keep otherwise."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        except (OSError, AttributeError):  # another C library than glibc
+            return

@@ -1,0 +1,41 @@
+"""The texts BLIP-2's language models were trained on: captions, questions, conversations.
+
+Source: the examples of the LAVIS repository's BLIP-2 project and the model cards of
+Salesforce/blip2-opt-2.7b and Salesforce/blip2-flan-t5-xl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+Kind = Literal["caption", "question"]
+
+
+def prompt_text(text: str, kind: Kind, family: str) -> str:
+    """What the language model reads after the picture.
+
+    A caption's text is the beginning of the caption, empty for none. A question is wrapped in
+    the family's form; a text that is already wrapped is left as it is.
+    """
+    text = text.strip()
+    if kind == "caption" or text.startswith("Question:"):
+        return text
+    return f"Question: {text} {'Short answer:' if family == 't5' else 'Answer:'}"
+
+
+def conversation_text(turns: Sequence[tuple[str, str]], question: str) -> str:
+    """A question after earlier (question, answer) turns, in the form both families share."""
+    earlier = [f"Question: {asked.strip()} Answer: {answer.strip()}." for asked, answer in turns]
+    return " ".join([*earlier, f"Question: {question.strip()} Answer:"])
+
+
+def kind_of(text: str, default: Kind) -> Kind:
+    """Whether a prompt that a person typed over another is a question or a caption's beginning.
+
+    A question mark settles it, as does an empty prompt; otherwise it is what stood there before.
+    """
+    stripped = text.strip()
+    if stripped.endswith("?"):
+        return "question"
+    return "caption" if not stripped else default

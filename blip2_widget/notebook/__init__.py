@@ -1,0 +1,1 @@
+"""The notebook side: the magic, the result object and the gallery."""

@@ -1,0 +1,52 @@
+"""Tab completion inside `%blip2` lines."""
+
+from __future__ import annotations
+
+from IPython.core.completer import (
+    CompletionContext,
+    SimpleCompletion,
+    SimpleMatcherResult,
+    context_matcher,
+)
+
+from blip2_widget.model import NAMES, names
+from blip2_widget.notebook.line import PARSER, SUBCOMMANDS
+
+_VALUES = {
+    "-m": names,
+    "--model": names,
+    "--variant": lambda: ["auto", *NAMES],
+    "--display": lambda: ["widget", "table", "none"],
+    "--on-error": lambda: ["null", "raise"],
+}
+_CACHE = ["stats", "path", "clear"]
+
+
+@context_matcher()  # type: ignore[untyped-decorator]
+def complete(context: CompletionContext) -> SimpleMatcherResult:
+    """Sub-commands, options and their values; a target is left to Python's own completion."""
+    line = context.line_with_cursor[: context.cursor_position]
+    words = line.lstrip().split()
+    if not words or words[0] not in ("%blip2", "%%blip2"):
+        return {"completions": []}
+    token = "" if line.endswith(" ") else words.pop()
+    offered = _offers(words[1:], token) if words else []
+    matching = [each for each in offered if each.startswith(token)]
+    # IPython replaces its own idea of the token, which begins behind a dash or a dot.
+    skipped = len(token) - len(context.token) if token.endswith(context.token) else 0
+    return {
+        "completions": [SimpleCompletion(each[skipped:], type="param") for each in matching],
+        "suppress": bool(matching),
+    }
+
+
+def _offers(before: list[str], token: str) -> list[str]:
+    if not before:
+        return list(SUBCOMMANDS)
+    if before[-1] in _VALUES:
+        return list(_VALUES[before[-1]]())
+    if token.startswith("-"):
+        return [name for action in PARSER._actions for name in action.option_strings]
+    if before[0] == "cache":
+        return ["answers", "features", "all"] if before[-1] == "clear" else _CACHE
+    return []

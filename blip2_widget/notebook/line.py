@@ -1,0 +1,195 @@
+"""The grammar of `%blip2`: SUB [TARGET] [TEXT …] [OPTIONS], and the body of `%%blip2`.
+
+A target is a Python expression and a text may hold anything, so the line is first cut at the
+spaces outside brackets and quotes, and only then given to argparse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from typing import Any, NoReturn
+
+from blip2_widget.errors import Blip2Error
+
+#: Every sub-command with the line that help shows for it.
+SUBCOMMANDS = {
+    "caption": 'caption pictures:  %blip2 caption df.image ["a photo of"]',
+    "ask": 'ask about pictures:  %blip2 ask df.image "how many dogs are there?"',
+    "models": "list the checkpoints and what each needs on this machine",
+    "status": "show what is in memory, what is in use by default, and what is stored",
+    "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",
+    "unload": "give models' memory back:  %blip2 unload [-m demo]",
+    "cache": "the store of features and answers:  %blip2 cache [stats | path | clear [answers | "
+    "features | all]]",
+    "help": "show this help",
+}
+
+_OPENING = {"(": ")", "[": "]", "{": "}"}
+
+
+def split(line: str) -> list[str]:
+    """Cut a line at spaces outside brackets and quotes; pieces keep their quotes.
+
+    Raises Blip2Error for a quote or a bracket that is never closed.
+    """
+    pieces: list[str] = []
+    piece = ""
+    closing: list[str] = []
+    at = 0
+    while at < len(line):
+        char = line[at]
+        if char in "\"'":
+            text = _quoted(line, at)
+            piece += text
+            at += len(text)
+            continue
+        if char.isspace() and not closing:
+            if piece:
+                pieces.append(piece)
+            piece = ""
+        else:
+            if char in _OPENING:
+                closing.append(_OPENING[char])
+            elif closing and char == closing[-1]:
+                closing.pop()
+            piece += char
+        at += 1
+    if closing:
+        raise Blip2Error(f"a bracket is not closed: {closing[-1]} is missing in {line.strip()!r}")
+    return [*pieces, piece] if piece else pieces
+
+
+def _quoted(line: str, start: int) -> str:
+    """The string literal that begins at `start`, quotes included."""
+    quote = line[start : start + 3]
+    if quote not in ('"""', "'''"):
+        quote = line[start]
+    at = start + len(quote)
+    while at < len(line):
+        if line[at] == "\\":
+            at += 2
+        elif line.startswith(quote, at):
+            return line[start : at + len(quote)]
+        else:
+            at += 1
+    raise Blip2Error(f"a quote is not closed; put {quote} at the end of {line[start:].strip()}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors in one line for the person, instead of an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            close = difflib.get_close_matches(unknown[1], known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "%blip2 help lists them"
+            raise Blip2Error(f"there is no option {unknown[1]}; {hint}")
+        raise Blip2Error(f"{message}; %blip2 help shows how the line is written")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="%blip2", add_help=False, allow_abbrev=False)
+    add = parser.add_argument
+    add("words", nargs="*")
+    add("-o", "--out", metavar="NAME", help="bind the result to this name as well")
+    add("-m", "--model", help="a checkpoint: opt-2.7b, demo, …, a folder, a Hub id[@revision]")
+    add("--variant", help="auto, or one such as cpu-bf16 or cuda-int4")
+    add("-n", type=int, help="only the first N rows")
+    add("--sample", type=int, metavar="N", help="only N rows, drawn at random (with --seed)")
+    add("--seed", type=int, help="makes a random choice repeatable")
+    add("--batch-size", type=int, metavar="N", help="answers computed at a time")
+    add("--max-new-tokens", type=int, metavar="N", help="the longest answer, in tokens")
+    add("--num-beams", type=int, metavar="N", help="search this many beams")
+    add("--temperature", type=float, metavar="T", help="sample, more freely the higher it is")
+    add("--top-p", type=float, metavar="P", default=1.0, help="sample from the likeliest P only")
+    add("--refresh", action="store_true", help="compute again what is stored")
+    add("--no-cache", action="store_true", help="neither read nor write the store")
+    add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
+    add("--wait", action="store_true", help="end the cell only when the run has ended")
+    add("--display", choices=["widget", "table", "none"], default="widget")
+    add("-q", "--quiet", action="store_true", help="show nothing")
+    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    return parser
+
+
+#: Parses a cut line; also where completion and help take their options from.
+PARSER = _parser()
+
+
+def parse(line: str) -> argparse.Namespace:
+    """A `%blip2` line as options; `.sub` is the sub-command, `.words` what follows it."""
+    options = PARSER.parse_intermixed_args(split(line))
+    options.sub, options.words = (
+        (options.words[0], options.words[1:]) if options.words else ("help", [])
+    )
+    if options.sub not in SUBCOMMANDS:
+        close = difflib.get_close_matches(options.sub, SUBCOMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(SUBCOMMANDS)}"
+        raise Blip2Error(f"%blip2 has no {options.sub!r}; {hint}")
+    return options
+
+
+def options_given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the line says, in the words of the Python API."""
+    return {
+        "model": options.model,
+        "variant": options.variant,
+        "n": options.n,
+        "sample": options.sample,
+        "seed": options.seed,
+        "batch_size": options.batch_size,
+        "max_new_tokens": options.max_new_tokens,
+        "num_beams": options.num_beams,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "refresh": options.refresh,
+        "cache": not options.no_cache,
+        "on_error": options.on_error,
+    }
+
+
+def prompts_in(body: str) -> dict[str, str]:
+    """The prompts of a cell's body: one a line, or "name: prompt"; blank and # lines skipped.
+
+    A line without a name is named by its text.
+    """
+    prompts: dict[str, str] = {}
+    for line in body.splitlines():
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        named = re.match(r"([A-Za-z_]\w*)\s*:\s*(\S.*)", text)
+        name, prompt = (named[1], named[2]) if named else (text, text)
+        if name in prompts:
+            raise Blip2Error(f"two prompts are called {name!r}; each names a column")
+        prompts[name] = prompt
+    if not prompts:
+        raise Blip2Error("the cell's body holds no prompt; write one a line, or name: prompt")
+    return prompts
+
+
+def help_text() -> str:
+    """All of the grammar on one page."""
+    width = max(len(name) for name in SUBCOMMANDS)
+    lines = [
+        "%blip2 SUB [TARGET] [TEXT …] [OPTIONS]",
+        "%%blip2 SUB TARGET [OPTIONS]     body: a prompt a line, or  name: prompt",
+        "",
+        *(f"  {name:{width}}  {text}" for name, text in SUBCOMMANDS.items()),
+        "",
+        'TARGET is a Python expression or a glob: df.image, df["my image"], paths, "photos/*.jpg".',
+        "TEXT stands in quotes, or is the name of a str or a list of str. {column} in it is the",
+        "row's value, {@name} a variable, {{ }} are braces. Always quote a question: IPython takes",
+        "a line that ends in ? outside quotes as a call for help.",
+        "",
+    ]
+    for action in PARSER._actions:
+        if action.option_strings:
+            names = ", ".join(action.option_strings)
+            value = action.metavar or ("|".join(action.choices) if action.choices else "")
+            value = str(value or ("" if action.nargs == 0 else (action.dest or "").upper()))
+            lines.append(f"  {f'{names} {value}':30} {action.help or ''}".rstrip())
+    return "\n".join(lines)

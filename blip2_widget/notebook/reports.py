@@ -1,0 +1,75 @@
+"""What `%blip2 models` and `%blip2 status` say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import (
+    PUBLISHED,
+    choose,
+    gigabytes,
+    locate,
+    needed_bytes,
+    parse,
+    read_machine,
+    runnable,
+)
+
+if TYPE_CHECKING:
+    from blip2_widget.session import Session
+
+
+def models_frame() -> Any:
+    """The checkpoints: parameters, memory to have free for each variant this machine can run
+    (GB; bracketed where it does not fit now), and what `auto` would take."""
+    import pandas as pd
+
+    machine = read_machine()
+    lines = {}
+    sizes = {name: (size, "t5" if "t5" in name else "opt") for name, size in PUBLISHED.items()}
+    demo = locate(parse("demo"))
+    sizes["demo"] = (demo.sizes, demo.family)
+    for name, (size, family) in sizes.items():
+        try:
+            auto = choose("auto", size, family, machine).name
+        except Blip2Error:
+            auto = "none fits"
+        line = {"parameters": f"{size.total / 1e9:.2f} B", "auto": auto}
+        if size.total < 1e8:
+            line["parameters"] = f"{size.total / 1e6:.1f} M"
+        for each in runnable(machine, family):
+            needed = needed_bytes(size, each)
+            free = machine.gpu.free if machine.gpu and each.is_cuda else machine.ram_free
+            text = gigabytes(needed)
+            line[each.name] = text if needed <= free else f"({text})"
+        lines[name] = line
+    return pd.DataFrame.from_dict(lines, orient="index").fillna("")
+
+
+def status_text(session: Session) -> str:
+    """Defaults, machine, models in memory, and the store, a line each."""
+    machine = read_machine()
+    defaults = session.defaults
+    lines = [
+        f"default   {defaults.model} · {defaults.variant}, up to {defaults.max_new_tokens} tokens, "
+        + ("greedy" if defaults.num_beams == 1 else f"{defaults.num_beams} beams"),
+        f"memory    {gigabytes(machine.ram_free)} free of {gigabytes(machine.ram_total)}"
+        + ("" if machine.cpu_bf16 else ", no bf16 arithmetic"),
+    ]
+    if machine.gpu:
+        gpu = machine.gpu
+        lines.append(f"gpu       {gpu.name}, {gigabytes(gpu.free)} free of {gigabytes(gpu.total)}")
+    for each in session.manager.resident():
+        state = "in memory" if each.is_loaded else "loading"
+        lines.append(
+            f"model     {each.name} · {each.variant.name}, {gigabytes(each.weights)}, {state}"
+        )
+    if not session.manager.resident():
+        lines.append("model     none in memory")
+    stats = session.store.stats()
+    lines.append(
+        f"store     {stats.answers} answers and {stats.features} features of "
+        f"{stats.pictures} pictures, {gigabytes(stats.file_bytes)}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,50 @@
+"""The one thread that computes: runs take turns, and what a person just typed goes first."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Protocol
+
+
+class Steps(Protocol):
+    """Work that is done one short step at a time."""
+
+    def step(self, urgent: bool) -> bool:
+        """Do one step; True if more of the same urgency is left."""
+
+
+class Worker:
+    """Runs submitted work, one step at a time, on a thread that starts when first needed.
+
+    After each step urgent work is looked at first, so it waits for one step of a batch at most.
+    """
+
+    def __init__(self) -> None:
+        self._queues: tuple[deque[Steps], deque[Steps]] = (deque(), deque())
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, work: Steps, *, urgent: bool = False) -> None:
+        """Queue work behind what is queued; work that is queued already stays where it is."""
+        with self._changed:
+            queue = self._queues[0 if urgent else 1]
+            if work not in queue:
+                queue.append(work)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._loop, name="blip2-worker", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                while not any(self._queues):
+                    self._changed.wait()
+                urgent = bool(self._queues[0])
+                queue = self._queues[0 if urgent else 1]
+                work = queue.popleft()
+            if work.step(urgent):
+                with self._changed:
+                    if work not in queue:
+                        queue.appendleft(work)

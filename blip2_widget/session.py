@@ -1,0 +1,53 @@
+"""What one Python process shares: its defaults, its models, its store, its worker."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from blip2_widget.model import DEFAULT, ModelManager
+from blip2_widget.run import Worker
+from blip2_widget.store import Store
+
+
+@dataclass
+class Defaults:
+    """What a call takes where it names nothing else. `batch_size` None: what suits the device.
+
+    `max_pixels` bounds a picture before it is decoded; None takes the loader's own bound.
+    """
+
+    model: str = DEFAULT
+    variant: str = "auto"
+    max_new_tokens: int = 30
+    num_beams: int = 1
+    batch_size: int | None = None
+    max_pixels: int | None = None
+
+
+@dataclass
+class Session:
+    """The process's shared parts, each made when first needed."""
+
+    defaults: Defaults = field(default_factory=Defaults)
+    manager: ModelManager = field(default_factory=ModelManager)
+    worker: Worker = field(default_factory=Worker)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store on disk, shared by all kernels of this user."""
+        return Store()
+
+
+_lock = threading.Lock()
+_session: Session | None = None
+
+
+def current() -> Session:
+    """The process's session."""
+    global _session
+    with _lock:
+        if _session is None:
+            _session = Session()
+        return _session

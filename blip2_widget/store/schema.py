@@ -1,0 +1,61 @@
+"""The store's tables, and how an older file becomes a newer one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from blip2_widget.errors import Blip2Error
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    """Version 1: aliases, features, answers."""
+    connection.execute(
+        """CREATE TABLE aliases (
+            path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+            image_key TEXT NOT NULL,
+            PRIMARY KEY (path)
+        ) WITHOUT ROWID"""
+    )
+    connection.execute(
+        """CREATE TABLE features (
+            key TEXT PRIMARY KEY, image_key TEXT NOT NULL, data BLOB NOT NULL,
+            dtype TEXT NOT NULL, shape TEXT NOT NULL, nbytes INTEGER NOT NULL,
+            used_at REAL NOT NULL
+        )"""
+    )
+    connection.execute("CREATE INDEX features_by_use ON features (used_at, nbytes)")
+    connection.execute(
+        """CREATE TABLE answers (
+            key TEXT PRIMARY KEY, features_key TEXT NOT NULL, image_key TEXT NOT NULL,
+            model TEXT NOT NULL, revision TEXT NOT NULL, variant TEXT NOT NULL,
+            prompt TEXT NOT NULL, settings TEXT NOT NULL, text TEXT NOT NULL,
+            seconds REAL, created_at REAL NOT NULL
+        )"""
+    )
+
+
+#: In order; a file's version is how many of them it has been through.
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first]
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring a file up to this version's schema, in one transaction.
+
+    Raises Blip2Error for a file that a newer version has written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise Blip2Error(
+                f"the store {path} was written by a newer blip2_widget; upgrade this one "
+                "(pip install -U blip2-widget), or move that file away"
+            )
+        for migration in MIGRATIONS[version:]:
+            migration(connection)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,262 @@
+"""The store: what was computed once and need not be again, in one SQLite file a user."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+
+from blip2_widget.store.schema import migrate
+
+#: A local file as it was when it was read: absolute path, bytes, time of change in ns.
+Identity = tuple[str, int, int]
+
+#: Keys in one query; SQLite's own limit on variables was 999 before version 3.32.
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Features:
+    """The Q-Former's output of one picture: raw bytes, torch type name, shape (queries, width)."""
+
+    data: bytes
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """An answer and where it came from; `seconds` it took, `created_at` in Unix seconds."""
+
+    key: str
+    features_key: str
+    image_key: str
+    model: str
+    revision: str
+    variant: str
+    prompt: str
+    settings: dict[str, Any]
+    text: str
+    seconds: float | None = None
+    created_at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class StoreStats:
+    """What the store holds. Bytes count features alone, and the file with all there is."""
+
+    path: str
+    pictures: int
+    features: int
+    feature_bytes: int
+    answers: int
+    file_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}\n"
+            f"{self.answers} answers, {self.features} features "
+            f"({self.feature_bytes / 1e6:.1f} MB) of {self.pictures} pictures; "
+            f"the file takes {self.file_bytes / 1e6:.1f} MB"
+        )
+
+
+def default_path() -> Path:
+    """The user's store: in BLIP2_WIDGET_CACHE, or the system's cache folder for the user."""
+    folder = os.environ.get("BLIP2_WIDGET_CACHE")
+    cache = Path(folder).expanduser() if folder else platformdirs.user_cache_path("blip2_widget")
+    return cache / "store.sqlite3"
+
+
+class Store:
+    """Aliases of files, features and answers, shared by threads and processes.
+
+    Features are kept to `max_bytes`; the least recently used go first. Answers are small and
+    stay. Each put is one transaction.
+    """
+
+    def __init__(self, path: Path | None = None, *, max_bytes: int = 4 << 30) -> None:
+        self.path = path or default_path()
+        self.max_bytes = max_bytes
+        self._lock = threading.RLock()
+        # Private, since prompts and answers say what someone looks at.
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.touch(mode=0o600)
+        self._open(str(self.path))
+
+    @classmethod
+    def in_memory(cls) -> Store:
+        """A store that nobody shares and that ends with the process."""
+        store = cls.__new__(cls)
+        store.path = Path(":memory:")
+        store.max_bytes = 1 << 30
+        store._lock = threading.RLock()
+        store._open(":memory:")
+        return store
+
+    def _open(self, name: str) -> None:
+        self._connection = sqlite3.connect(
+            name, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        execute = self._connection.execute
+        execute("PRAGMA busy_timeout = 30000")
+        execute("PRAGMA auto_vacuum = INCREMENTAL")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        migrate(self._connection, name)
+
+    # --- aliases --------------------------------------------------------------------------------
+
+    def aliases(self, identities: Sequence[Identity]) -> dict[Identity, str]:
+        """Image keys of the files that are as they were when they were last read."""
+        wanted = {identity[0]: identity for identity in identities}
+        found = {}
+        for path, size, mtime_ns, key in self._select(
+            "SELECT path, size, mtime_ns, image_key FROM aliases WHERE path IN", list(wanted)
+        ):
+            if wanted[path] == (path, size, mtime_ns):
+                found[wanted[path]] = key
+        return found
+
+    def put_aliases(self, keys: Mapping[Identity, str]) -> None:
+        """Remember the image keys of files; a file's earlier key is replaced."""
+        with self._transaction() as execute_many:
+            execute_many(
+                "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?, ?)",
+                [(*identity, key) for identity, key in keys.items()],
+            )
+
+    # --- features -------------------------------------------------------------------------------
+
+    def features(self, keys: Sequence[str]) -> dict[str, Features]:
+        """The features stored under keys; asking for them counts as use."""
+        rows = self._select("SELECT key, data, dtype, shape FROM features WHERE key IN", keys)
+        found = {
+            key: Features(data, dtype, tuple(json.loads(shape))) for key, data, dtype, shape in rows
+        }
+        if found:
+            now = time.time()
+            with self._transaction() as execute_many:
+                execute_many(
+                    "UPDATE features SET used_at = ? WHERE key = ?", [(now, key) for key in found]
+                )
+        return found
+
+    def put_features(self, items: Iterable[tuple[str, str, Features]]) -> None:
+        """Store (key, image key, features), and let go of the least recently used over the cap."""
+        now = time.time()
+        rows = [
+            (key, image, one.data, one.dtype, json.dumps(one.shape), len(one.data), now)
+            for key, image, one in items
+        ]
+        with self._transaction() as execute_many:
+            execute_many("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._evict()
+
+    def _evict(self) -> None:
+        execute = self._connection.execute
+        (total,) = execute("SELECT coalesce(sum(nbytes), 0) FROM features").fetchone()
+        if total <= self.max_bytes:
+            return
+        # A tenth below the cap, so that not every put evicts.
+        excess, going = total - int(0.9 * self.max_bytes), []
+        for key, size in execute("SELECT key, nbytes FROM features ORDER BY used_at, key"):
+            if excess <= 0:
+                break
+            going.append((key,))
+            excess -= size
+        self._connection.executemany("DELETE FROM features WHERE key = ?", going)
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def answers(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
+        """The answers stored under keys."""
+        rows = self._select(
+            "SELECT key, features_key, image_key, model, revision, variant, prompt, settings, "
+            "text, seconds, created_at FROM answers WHERE key IN",
+            keys,
+        )
+        return {
+            row[0]: StoredAnswer(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
+            for row in rows
+        }
+
+    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
+        """Store answers; one under the same key is replaced."""
+        rows = [
+            (
+                *(one.key, one.features_key, one.image_key, one.model, one.revision, one.variant),
+                *(one.prompt, json.dumps(one.settings), one.text, one.seconds, one.created_at),
+            )
+            for one in answers
+        ]
+        with self._transaction() as execute_many:
+            execute_many(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
+
+    # --- the whole ------------------------------------------------------------------------------
+
+    def stats(self) -> StoreStats:
+        """How much is stored, counted now."""
+        with self._lock:
+            execute = self._connection.execute
+            count, size = execute(
+                "SELECT count(*), coalesce(sum(nbytes), 0) FROM features"
+            ).fetchone()
+            (answers,) = execute("SELECT count(*) FROM answers").fetchone()
+            (pictures,) = execute(
+                "SELECT count(*) FROM (SELECT image_key FROM features "
+                "UNION SELECT image_key FROM answers)"
+            ).fetchone()
+            (pages,) = execute("PRAGMA page_count").fetchone()
+            (page,) = execute("PRAGMA page_size").fetchone()
+        return StoreStats(str(self.path), pictures, count, size, answers, pages * page)
+
+    def clear(self, what: Literal["all", "answers", "features"] = "all") -> None:
+        """Delete what is stored, and give the space back to the disk."""
+        tables = ["answers", "features", "aliases"] if what == "all" else [what]
+        with self._transaction():
+            for table in tables:
+                self._connection.execute(f"DELETE FROM {table}")
+        with self._lock:
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the file; the store cannot be used afterwards."""
+        with self._lock:
+            self._connection.close()
+
+    # --- access ---------------------------------------------------------------------------------
+
+    def _select(self, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query that ends in IN, for any number of keys."""
+        for at in range(0, len(keys), _CHUNK):
+            chunk = keys[at : at + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            with self._lock:
+                rows = self._connection.execute(f"{query} ({marks})", chunk).fetchall()
+            yield from rows
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """All or nothing, and the write lock from the start: a reader that turns writer halfway
+        could be refused however long it is ready to wait."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection.executemany
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise

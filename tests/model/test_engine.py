@@ -1,0 +1,233 @@
+"""The engine gives, token for token, what `Blip2ForConditionalGeneration.generate` gives."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import (
+    Cancelled,
+    Engine,
+    GenerationSettings,
+    Variant,
+    conversation_text,
+    prompt_text,
+)
+from blip2_widget.model.loading import load_model
+
+CPU_VARIANTS = [
+    Variant("cpu-fp32", "cpu", "float32", None),
+    Variant("cpu-bf16", "cpu", "bfloat16", None),
+    Variant("cpu-int8", "cpu", "bfloat16", "int8"),
+    Variant("cpu-int4", "cpu", "bfloat16", "int4"),
+]
+_engines: dict[tuple[str, str], Engine] = {}
+
+
+def engine_of(folder: Path, variant: Variant) -> Engine:
+    key = (str(folder), variant.name)
+    if key not in _engines:
+        _engines[key] = Engine(*load_model(folder, variant), variant)
+    return _engines[key]
+
+
+@pytest.fixture(params=["demo", "opt", "t5"])
+def checkpoint(request: pytest.FixtureRequest) -> tuple[Path, str]:
+    """A checkpoint's folder and its family."""
+    if request.param == "demo":
+        return demo.CHECKPOINT, "opt"
+    folder: Path = request.getfixturevalue(f"tiny_{request.param}")
+    return folder, request.param
+
+
+def reference(
+    engine: Engine, images: list[Image.Image], prompts: list[str], **settings: object
+) -> list[list[int]]:
+    """New tokens from transformers' own generate, end token and padding cut off."""
+    inputs = engine.processor(images=images, text=prompts, return_tensors="pt", padding=True)
+    inputs["pixel_values"] = inputs["pixel_values"].to(engine.model.vision_model.dtype)
+    with torch.inference_mode():
+        output = engine.model.generate(**inputs, **settings)
+    start = 1 if engine.is_encoder_decoder else inputs["input_ids"].shape[1]
+    rows = []
+    for row in output[:, start:].tolist():
+        end = next((at for at, token in enumerate(row) if token in engine.end_tokens), len(row))
+        rows.append(row[:end])
+    return rows
+
+
+def prompts_for(family: str) -> list[str]:
+    """A caption, a caption with a beginning, questions, and a conversation."""
+    return [
+        "",
+        "a picture of",
+        prompt_text("what shape is in the image?", "question", family),
+        prompt_text("how many red circles are in the picture?", "question", family),
+        conversation_text(
+            [("what colour is the shape?", "red"), ("is it a circle?", "no")], "what shape is it?"
+        ),
+        prompt_text("is there a triangle?", "question", family),
+    ]
+
+
+@pytest.mark.parametrize("variant", CPU_VARIANTS, ids=lambda variant: variant.name)
+def test_single_answers_equal_generate(
+    checkpoint: tuple[Path, str], variant: Variant, noise: list[Image.Image]
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, variant)
+    settings = GenerationSettings(max_new_tokens=10)
+    for image, prompt in zip(noise, prompts_for(family), strict=True):
+        [answer] = engine.generate(engine.encode([image]), [prompt], settings)
+        assert [list(answer.tokens)] == reference(engine, [image], [prompt], max_new_tokens=10)
+
+
+@pytest.mark.parametrize("variant", CPU_VARIANTS, ids=lambda variant: variant.name)
+def test_batched_answers_equal_generate(
+    checkpoint: tuple[Path, str], variant: Variant, noise: list[Image.Image]
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, variant)
+    prompts = prompts_for(family)
+    answers = engine.generate(engine.encode(noise), prompts, GenerationSettings(max_new_tokens=10))
+    assert [list(answer.tokens) for answer in answers] == reference(
+        engine, noise, prompts, max_new_tokens=10
+    )
+
+
+def test_beams_equal_generate(checkpoint: tuple[Path, str], noise: list[Image.Image]) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, CPU_VARIANTS[0])
+    prompts = prompts_for(family)
+    settings = GenerationSettings(max_new_tokens=8, num_beams=3)
+    answers = engine.generate(engine.encode(noise), prompts, settings)
+    assert [list(answer.tokens) for answer in answers] == reference(
+        engine, noise, prompts, max_new_tokens=8, num_beams=3
+    )
+
+
+def test_a_seeded_sample_equals_generate_and_does_not_depend_on_its_batch(
+    checkpoint: tuple[Path, str], noise: list[Image.Image]
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, CPU_VARIANTS[0])
+    prompts = prompts_for(family)
+    settings = GenerationSettings(max_new_tokens=8, temperature=1.5, top_p=0.95, seed=3)
+    answers = engine.generate(engine.encode(noise), prompts, settings)
+    for image, prompt, answer in zip(noise, prompts, answers, strict=True):
+        torch.manual_seed(3)
+        expected = reference(
+            engine,
+            [image],
+            [prompt],
+            max_new_tokens=8,
+            do_sample=True,
+            temperature=1.5,
+            top_p=0.95,
+            top_k=0,
+        )
+        assert [list(answer.tokens)] == expected
+
+
+def test_seeded_sampling_leaves_the_callers_generator_alone(
+    tiny_opt: Path, noise: list[Image.Image]
+) -> None:
+    engine = engine_of(tiny_opt, CPU_VARIANTS[0])
+    features = engine.encode(noise[:1])
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    engine.generate(features, [""], GenerationSettings(temperature=1.0, seed=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_different_seeds_give_different_samples(tiny_opt: Path, noise: list[Image.Image]) -> None:
+    engine = engine_of(tiny_opt, CPU_VARIANTS[0])
+    features = engine.encode(noise[:1])
+    texts = {
+        engine.generate(features, [""], GenerationSettings(temperature=2.0, seed=seed))[0].tokens
+        for seed in range(6)
+    }
+    assert len(texts) > 1
+
+
+def test_an_answer_stops_at_the_end_token_and_leaves_it_out(tiny_opt: Path) -> None:
+    engine = engine_of(tiny_opt, CPU_VARIANTS[0])
+    [end] = engine.end_tokens
+    assert engine._answer([5, 6, end, 7]).tokens == (5, 6)
+
+
+def test_features_have_a_row_a_picture_in_the_variants_type(
+    tiny_opt: Path, noise: list[Image.Image]
+) -> None:
+    features = engine_of(tiny_opt, CPU_VARIANTS[1]).encode(noise)
+    assert features.shape == (6, 4, 64)
+    assert features.dtype == torch.bfloat16
+
+
+def test_unequal_counts_are_refused(tiny_opt: Path, noise: list[Image.Image]) -> None:
+    engine = engine_of(tiny_opt, CPU_VARIANTS[0])
+    with pytest.raises(ValueError, match="2 rows of features but 1 prompts"):
+        engine.generate(engine.encode(noise[:2]), [""], GenerationSettings())
+
+
+def test_cancel_stops_within_one_step(tiny_opt: Path, noise: list[Image.Image]) -> None:
+    engine = engine_of(tiny_opt, CPU_VARIANTS[0])
+    steps = 0
+    cancel = threading.Event()
+
+    def count(module: object, arguments: object, output: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            cancel.set()
+
+    hook = engine.model.language_model.register_forward_hook(count)
+    try:
+        with pytest.raises(Cancelled):
+            engine.generate(
+                engine.encode(noise[:1]), ["a"], GenerationSettings(max_new_tokens=100), cancel
+            )
+    finally:
+        hook.remove()
+    assert steps == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_new_tokens", 0), ("num_beams", 0), ("temperature", 0.0), ("top_p", 1.5)],
+)
+def test_impossible_settings_are_refused(field: str, value: float) -> None:
+    with pytest.raises(Blip2Error, match=field):
+        GenerationSettings(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize(
+    "variant",
+    [
+        Variant("cuda-fp32", "cuda:0", "float32", None),
+        Variant("cuda-fp16", "cuda:0", "float16", None),
+        Variant("cuda-bf16", "cuda:0", "bfloat16", None),
+        Variant("cuda-int8", "cuda:0", "bfloat16", "int8"),
+        Variant("cuda-int4", "cuda:0", "bfloat16", "int4"),
+    ],
+    ids=lambda variant: variant.name,
+)
+def test_cuda_variants_answer_the_demos_questions(variant: Variant) -> None:
+    engine = Engine(*load_model(demo.CHECKPOINT, variant), variant)
+    samples = demo.samples()
+    images = [Image.open(path).convert("RGB") for path in samples.image]
+    prompts = [prompt_text(question, "question", "opt") for question in samples.question]
+    answers = engine.generate(engine.encode(images), prompts, GenerationSettings())
+    right = [
+        answer.text == str(known) for answer, known in zip(answers, samples.answer, strict=False)
+    ]
+    assert sum(right) >= 0.95 * len(right)

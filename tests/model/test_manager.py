@@ -1,0 +1,171 @@
+"""Models are loaded once, off the caller's thread, shared, dropped and given back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import Engine, Machine, ModelManager, loading, locate, parse
+from blip2_widget.model.catalogue import Located
+
+GB = 10**9
+ROOMY = Machine(64 * GB, 60 * GB, cpu_bf16=True)
+
+
+@pytest.fixture
+def manager() -> Iterator[ModelManager]:
+    made = ModelManager(max_resident=2, machine=lambda: ROOMY)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The variants loaded, each with the name of the thread that did it."""
+    seen: list[str] = []
+    real = loading.load_model
+
+    def counting(folder: Path, variant: Any, progress: Any = None) -> Any:
+        seen.append(f"{variant.name} on {threading.current_thread().name}")
+        return real(folder, variant, progress)
+
+    monkeypatch.setattr(loading, "load_model", counting)
+    return seen
+
+
+def load(manager: ModelManager, located: Located, variant: str) -> Future[Engine]:
+    return manager.load(located, manager.choose(located, variant))
+
+
+def test_two_callers_share_one_loading_off_their_thread(
+    manager: ModelManager, loads: list[str], tiny_opt: Path
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    first, second = (load(manager, located, "cpu-fp32") for _ in range(2))
+    assert first.result(60) is second.result(60)
+    assert loads == ["cpu-fp32 on blip2-loader_0"]
+
+
+def test_progress_is_heard(manager: ModelManager, tiny_opt: Path) -> None:
+    located = locate(parse(str(tiny_opt)))
+    lines: list[str] = []
+    manager.load(located, manager.choose(located, "cpu-fp32"), lines.append).result(60)
+    assert lines[0].startswith("loading ")
+    assert lines[-1].endswith("100%")
+
+
+def test_auto_stays_with_what_is_in_memory(manager: ModelManager, tiny_opt: Path) -> None:
+    located = locate(parse(str(tiny_opt)))
+    load(manager, located, "cpu-fp32").result(60)
+    assert manager.choose(located, "auto").name == "cpu-fp32"
+
+
+def test_the_least_recently_used_goes_first(
+    manager: ModelManager, tiny_opt: Path, tiny_t5: Path
+) -> None:
+    opt, t5 = locate(parse(str(tiny_opt))), locate(parse(str(tiny_t5)))
+    load(manager, opt, "cpu-fp32").result(60)
+    load(manager, t5, "cpu-fp32").result(60)
+    load(manager, opt, "cpu-fp32").result(60)  # used again, so the other is older
+    load(manager, opt, "cpu-bf16").result(60)
+    assert [(r.name, r.variant.name) for r in manager.resident()] == [
+        (str(tiny_opt), "cpu-bf16"),
+        (str(tiny_opt), "cpu-fp32"),
+    ]
+
+
+def test_one_in_use_is_neither_dropped_nor_unloaded(
+    manager: ModelManager, tiny_opt: Path, tiny_t5: Path
+) -> None:
+    manager.max_resident = 1
+    opt, t5 = locate(parse(str(tiny_opt))), locate(parse(str(tiny_t5)))
+    variant = manager.choose(opt, "cpu-fp32")
+    manager.load(opt, variant).result(60)
+    manager.hold(opt, variant)
+    load(manager, t5, "cpu-fp32").result(60)
+    assert len(manager.resident()) == 2
+    with pytest.raises(Blip2Error, match="is in use"):
+        manager.unload()
+    manager.release(opt, variant)
+    assert len(manager.unload()) == 2
+    assert manager.resident() == []
+
+
+def test_what_no_longer_fits_is_refused_before_it_is_loaded(
+    tiny_opt: Path, loads: list[str]
+) -> None:
+    free = [60 * GB]
+    manager = ModelManager(machine=lambda: Machine(64 * GB, free[0], cpu_bf16=True))
+    located = locate(parse(str(tiny_opt)))
+    variant = manager.choose(located, "cpu-fp32")
+    free[0] = 1000
+    with pytest.raises(Blip2Error, match=r"cpu-fp32 needs 0\.3 GB and 0 MB are free"):
+        manager.load(located, variant).result(60)
+    assert loads == []
+    free[0] = 60 * GB
+    assert manager.load(located, variant).result(60) is not None  # a later call tries again
+    manager.close()
+
+
+def test_a_damaged_checkpoint_fails_in_one_line(
+    manager: ModelManager, tiny_opt: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / "damaged"
+    shutil.copytree(tiny_opt, copy)
+    located = locate(parse(str(copy)))
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(Blip2Error) as caught:
+        load(manager, located, "cpu-fp32").result(60)
+    assert "\n" not in str(caught.value)
+
+
+_MEASURE_UNLOAD = """
+import sys
+from pathlib import Path
+import psutil
+from blip2_widget.model import ModelManager, locate, parse, weight_bytes
+
+manager = ModelManager()
+process = psutil.Process()
+
+def load(name):
+    located = locate(parse(name))
+    engine = manager.load(located, manager.choose(located, "cpu-bf16")).result()
+    return weight_bytes(located.sizes, engine.variant)
+
+load(sys.argv[1])  # what torch itself takes on first use stays
+manager.unload()
+before = process.memory_full_info().uss
+weights = load(sys.argv[2])
+loaded = process.memory_full_info().uss - before
+manager.unload()
+left = process.memory_full_info().uss - before
+print(weights, loaded, left)
+"""
+
+
+def test_unload_gives_the_memory_back(tiny_opt: Path, tmp_path: Path) -> None:
+    """Measured in a process of its own, as memory that is that process's alone."""
+    from tests.tiny import save_tiny
+
+    wide = save_tiny(tmp_path / "wide", "opt", width=2048)
+    printed = subprocess.run(
+        [sys.executable, "-c", _MEASURE_UNLOAD, str(tiny_opt), str(wide)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    weights, loaded, left = map(int, printed.split())
+    assert loaded == pytest.approx(weights, rel=0.2)
+    assert left < 0.1 * weights

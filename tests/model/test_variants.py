@@ -1,0 +1,145 @@
+"""Which variant runs where, what it needs, and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import (
+    NAMES,
+    PUBLISHED,
+    Machine,
+    Sizes,
+    choose,
+    gigabytes,
+    needed_bytes,
+    runnable,
+    weight_bytes,
+)
+from blip2_widget.model.machine import Gpu, _cpu_has_bf16, _visible
+from blip2_widget.model.variants import variant
+
+GB = 10**9
+OPT = PUBLISHED["opt-2.7b"]
+LAPTOP = Machine(16 * GB, 12 * GB, cpu_bf16=False)
+SERVER = Machine(64 * GB, 60 * GB, cpu_bf16=True)
+H200 = Gpu(0, "H200", 141 * GB, 140 * GB, (9, 0))
+T4 = Gpu(0, "T4", 16 * GB, 15 * GB, (7, 5))
+
+
+def with_gpu(gpu: Gpu, free: int | None = None) -> Machine:
+    shown = Gpu(gpu.index, gpu.name, gpu.total, gpu.free if free is None else free, gpu.capability)
+    return Machine(64 * GB, 60 * GB, cpu_bf16=True, gpu=shown)
+
+
+@pytest.mark.parametrize(
+    ("machine", "family", "expected"),
+    [
+        (SERVER, "opt", "cpu-bf16"),
+        (LAPTOP, "opt", "cpu-int8"),  # fp32 needs 15 GB, and bf16 arithmetic is not there
+        (Machine(64 * GB, 60 * GB, cpu_bf16=False), "opt", "cpu-fp32"),
+        (Machine(8 * GB, 5 * GB, cpu_bf16=True), "opt", "cpu-int4"),
+        (Machine(9 * GB, 7 * GB, cpu_bf16=True), "opt", "cpu-int8"),
+        (with_gpu(H200), "opt", "cuda-bf16"),
+        (with_gpu(T4), "opt", "cuda-fp16"),
+        (with_gpu(T4), "t5", "cuda-int8"),  # no fp16 for FLAN-T5, and fp32 does not fit
+        (with_gpu(H200, free=6 * GB), "opt", "cuda-int8"),
+        (with_gpu(H200, free=1 * GB), "opt", "cpu-bf16"),
+    ],
+)
+def test_auto_takes_the_best_that_fits(machine: Machine, family: str, expected: str) -> None:
+    assert choose("auto", OPT, family, machine).name == expected
+
+
+def test_what_does_not_fit_is_refused_with_what_does() -> None:
+    with pytest.raises(Blip2Error) as caught:
+        choose("cpu-fp32", OPT, "opt", LAPTOP)
+    message = str(caught.value)
+    assert "cpu-fp32 needs 16.5 GB and 12.0 GB are free" in message
+    assert "cpu-int8 (" in message and "cpu-int4 (" in message
+    assert "cpu-fp32 (" not in message
+    assert "\n" not in message
+
+
+def test_memory_of_idle_models_counts_as_free() -> None:
+    small = Machine(20 * GB, 1 * GB, cpu_bf16=True)
+    with pytest.raises(Blip2Error, match="no variant fits"):
+        choose("auto", OPT, "opt", small)
+    assert choose("auto", OPT, "opt", small, reclaimable=10 * GB).name == "cpu-bf16"
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "family", "part"),
+    [
+        ("cpu-fp16", SERVER, "opt", "write --variant cpu-bf16"),
+        ("cuda-bf16", SERVER, "opt", "needs a CUDA GPU"),
+        ("cuda-fp16", with_gpu(H200), "t5", "write --variant cuda-bf16"),
+        ("cuda-bf16", with_gpu(T4), "opt", "write --variant cuda-fp16"),
+        ("cpu-int3", SERVER, "opt", "there is no variant 'cpu-int3'"),
+    ],
+)
+def test_impossible_variants_name_one_that_works(
+    name: str, machine: Machine, family: str, part: str
+) -> None:
+    with pytest.raises(Blip2Error, match=part):
+        choose(name, OPT, family, machine)
+
+
+def test_every_variant_runs_on_an_h200() -> None:
+    assert {each.name for each in runnable(with_gpu(H200), "opt")} == set(NAMES)
+
+
+def test_weights_agree_with_the_model_cards_table() -> None:
+    """The card of Salesforce/blip2-opt-2.7b: 14.43, 7.21, 3.61 and 1.8 GB (of 2**30 bytes), the
+    last two of which count every weight as quantised, which is less than what is."""
+    in_gib = {
+        name: weight_bytes(OPT, variant(name, with_gpu(H200), "opt")) / 2**30
+        for name in ("cuda-fp32", "cuda-bf16", "cuda-int8", "cuda-int4")
+    }
+    assert in_gib["cuda-fp32"] == pytest.approx(14.43, rel=0.04)
+    assert in_gib["cuda-bf16"] == pytest.approx(7.21, rel=0.04)
+    assert 3.61 < in_gib["cuda-int8"] < 5
+    assert 1.8 < in_gib["cuda-int4"] < 4
+
+
+def test_the_q_former_stays_in_fp32_beside_fp16() -> None:
+    sizes = Sizes(vision=10, bridge=100, language_linear=0, language_other=0)
+    machine = with_gpu(H200)
+    assert weight_bytes(sizes, variant("cuda-fp16", machine, "opt")) == 10 * 2 + 100 * 4
+    assert weight_bytes(sizes, variant("cuda-bf16", machine, "opt")) == 110 * 2
+
+
+def test_unquantised_parts_use_what_the_machine_is_good_at() -> None:
+    assert variant("cpu-int8", LAPTOP, "opt").dtype == "float32"
+    assert variant("cpu-int8", SERVER, "opt").dtype == "bfloat16"
+    assert variant("cuda-int4", with_gpu(T4), "opt").dtype == "float16"
+    assert variant("cuda-int4", with_gpu(T4), "t5").dtype == "float32"
+
+
+def test_working_memory_is_counted_beside_the_weights() -> None:
+    one = variant("cpu-bf16", SERVER, "opt")
+    assert needed_bytes(OPT, one) > 1.09 * weight_bytes(OPT, one)
+
+
+def test_this_machines_bf16_agrees_with_torch() -> None:
+    import torch
+
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        assert _cpu_has_bf16() == torch.cpu._is_avx512_bf16_supported()
+    else:
+        assert not _cpu_has_bf16() or torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [(None, [0, 1, 2]), ("", []), ("-1", []), ("2,0", [2, 0]), ("1,7,0", [1])],
+)
+def test_visible_devices_are_numbered_as_cuda_does(
+    setting: str | None, expected: list[int]
+) -> None:
+    assert _visible(setting, 3) == expected
+
+
+def test_bytes_read_well() -> None:
+    assert gigabytes(14_430_000_000) == "14.4 GB"
+    assert gigabytes(9_000_000) == "9 MB"

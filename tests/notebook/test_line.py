@@ -1,0 +1,108 @@
+"""The grammar of a `%blip2` line."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.notebook.line import SUBCOMMANDS, help_text, parse, prompts_in, split
+
+
+@pytest.mark.parametrize(
+    ("line", "pieces"),
+    [
+        ('ask df.img "how many dogs?"', ["ask", "df.img", '"how many dogs?"']),
+        ('ask df["img col"] q -m demo', ["ask", 'df["img col"]', "q", "-m", "demo"]),
+        ("ask df[df.a > 1].img 'x'", ["ask", "df[df.a > 1].img", "'x'"]),
+        ("caption  f(a, [1, 2]) ", ["caption", "f(a, [1, 2])"]),
+        (r'ask x "say \"hi\" now"', ["ask", "x", r'"say \"hi\" now"']),
+        ('ask x """a "b" c"""', ["ask", "x", '"""a "b" c"""']),
+        ('ask x "a ) b"', ["ask", "x", '"a ) b"']),
+        ("", []),
+    ],
+)
+def test_lines_are_cut_outside_brackets_and_quotes(line: str, pieces: list[str]) -> None:
+    assert split(line) == pieces
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [("ask df[1", r"] is missing"), ('ask df "open', 'put " at the end')],
+)
+def test_what_is_not_closed_is_said(line: str, part: str) -> None:
+    with pytest.raises(Blip2Error, match=part):
+        split(line)
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=5))
+def test_quoted_texts_come_back_whole(texts: list[str]) -> None:
+    line = " ".join(repr(text) for text in texts)
+    assert [eval(piece) for piece in split(line)] == texts
+
+
+@given(st.text(max_size=40))
+def test_any_line_is_parsed_or_refused_in_one_line(line: str) -> None:
+    with suppress(Blip2Error):
+        parse(line)
+
+
+def test_options_stand_anywhere() -> None:
+    for line in (
+        'ask df.img "a" -m demo -n 3',
+        '-m demo ask df.img "a" -n 3',
+        'ask -n 3 df.img -m demo "a"',
+    ):
+        options = parse(line)
+        assert (options.sub, options.words) == ("ask", ["df.img", '"a"'])
+        assert (options.model, options.n) == ("demo", 3)
+
+
+def test_no_word_asks_for_help() -> None:
+    assert parse("").sub == "help"
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("captoin df.img", "did you mean caption"),
+        ("caption df.img --modle demo", "did you mean --model"),
+        ("caption df.img -n many", "invalid int value"),
+        ("caption df.img --display gif", "invalid choice"),
+        ("xyz", "write one of caption, ask"),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_write(line: str, part: str) -> None:
+    with pytest.raises(Blip2Error, match=part):
+        parse(line)
+
+
+def test_a_body_has_a_prompt_a_line() -> None:
+    body = """
+    # what to ask
+    count: how many dogs are there?
+
+    what colour is the sky?
+    where: at what time: day or night?
+    """
+    assert prompts_in(body) == {
+        "count": "how many dogs are there?",
+        "what colour is the sky?": "what colour is the sky?",
+        "where": "at what time: day or night?",
+    }
+
+
+def test_a_body_needs_prompts_with_names_of_their_own() -> None:
+    with pytest.raises(Blip2Error, match="holds no prompt"):
+        prompts_in("\n# only this\n")
+    with pytest.raises(Blip2Error, match="two prompts are called 'a'"):
+        prompts_in("a: x\na: y")
+
+
+def test_help_names_everything() -> None:
+    text = help_text()
+    for word in [*SUBCOMMANDS, "--variant", "--no-cache", "--display", "{column}"]:
+        assert word in text

@@ -1,0 +1,280 @@
+"""Runs: rows keep their answers, bad rows cost themselves only, nothing is computed twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import blip2_widget
+from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import Engine, ModelManager
+from blip2_widget.notebook.result import Result
+from blip2_widget.session import Session
+
+CIRCLES = "how many circles are in the picture?"
+
+
+@pytest.fixture
+def paths() -> list[str]:
+    return [str(path) for path in demo.samples().image[:8]]
+
+
+def answers(result: Result) -> list[str | None]:
+    return list(result.wait(120).df.iloc[:, -1])
+
+
+def test_every_row_gets_its_own_answer_whatever_the_batch(paths: list[str]) -> None:
+    one = answers(blip2_widget.caption(paths, batch_size=1, cache=False))
+    for size in (3, 8, 50):
+        assert answers(blip2_widget.caption(paths, batch_size=size, cache=False)) == one
+    backwards = answers(blip2_widget.caption(paths[::-1], batch_size=3, cache=False))
+    assert backwards == one[::-1]
+
+
+def test_the_samples_are_answered_right() -> None:
+    samples = demo.samples()
+    result = blip2_widget.caption(samples.image, frame=samples, cache=False)
+    right = [mine == known for mine, known in zip(answers(result), samples.caption, strict=True)]
+    assert sum(right) >= 0.95 * len(right)
+
+
+def test_bad_rows_cost_themselves_only(paths: list[str], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    images: list[object] = [paths[0], None, str(tmp_path / "broken.png"), "gone.png", paths[1]]
+    result = blip2_widget.caption(images)
+    found = answers(result)
+    assert found[0] and found[4] and found[1:4] == [None] * 3
+    assert [at for at, each in enumerate(found) if each is None] == [1, 2, 3]
+    assert list(result.errors.row) == [1, 2, 3]
+    assert all("\n" not in error for error in result.errors.error)
+    assert found[0] == answers(blip2_widget.caption(paths[:1]))[0]
+
+
+def test_a_failing_batch_is_halved_down_to_the_row(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Engine.generate
+
+    def poisoned(self: Engine, features: Any, prompts: Any, *rest: Any) -> Any:
+        if any("poison" in prompt for prompt in prompts):
+            raise RuntimeError("out of memory")
+        return real(self, features, prompts, *rest)
+
+    monkeypatch.setattr(Engine, "generate", poisoned)
+    kinds = ["good", "good", "poison", "good", "good"]
+    import pandas as pd
+
+    frame = pd.DataFrame({"image": paths[:5], "kind": kinds})
+    result = blip2_widget.ask(frame.image, "is it {kind}?", frame=frame, batch_size=5)
+    assert [each is None for each in answers(result)] == [False, False, True, False, False]
+    assert list(result.errors.error) == ["RuntimeError: out of memory"]
+
+
+def test_a_repeated_question_loads_no_model(paths: list[str], own_session: Session) -> None:
+    first = answers(blip2_widget.ask(paths, CIRCLES))
+    own_session.manager.unload()
+    forbidden = threading.Event()
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        forbidden.set()
+        raise AssertionError("a model was asked for")
+
+    own_session.manager.load = refuse  # type: ignore[method-assign]
+    again = blip2_widget.ask(paths, CIRCLES)
+    assert answers(again) == first
+    assert not forbidden.is_set()
+    assert again.progress.cached == len(paths)
+    assert list(again.answers.cached) == [True] * len(paths)
+
+
+def test_a_new_question_reuses_the_stored_features(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(blip2_widget.caption(paths))
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("the image encoder ran again")
+
+    fresh = answers(blip2_widget.ask(paths, CIRCLES, cache=False))
+    monkeypatch.setattr(Engine, "encode", refuse)
+    assert answers(blip2_widget.ask(paths, CIRCLES)) == fresh
+
+
+def test_equal_pictures_are_computed_once(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    real = Engine.encode
+    monkeypatch.setattr(
+        Engine, "encode", lambda self, images: encoded.append(len(images)) or real(self, images)
+    )
+    picture = Image.open(paths[0]).convert("RGB")
+    found = answers(blip2_widget.caption([picture, paths[0], picture.copy(), paths[1]]))
+    assert found[0] == found[1] == found[2]
+    assert sum(encoded) == 2
+
+
+def test_refresh_computes_again_and_no_cache_leaves_no_trace(
+    paths: list[str], own_session: Session
+) -> None:
+    answers(blip2_widget.caption(paths, cache=False))
+    assert own_session.store.stats().answers == 0
+    answers(blip2_widget.caption(paths))
+    again = blip2_widget.caption(paths, refresh=True)
+    answers(again)
+    assert again.progress.cached == 0
+    assert own_session.store.stats().answers == len(set(paths))
+
+
+def test_settings_and_prompts_are_told_apart(paths: list[str]) -> None:
+    answers(blip2_widget.caption(paths))
+    for options in ({"max_new_tokens": 3}, {"num_beams": 2}, {"prompt": "a picture of"}):
+        other = blip2_widget.caption(paths, **options)  # type: ignore[arg-type]
+        answers(other)
+        assert other.progress.cached == 0
+
+
+def test_unseeded_samples_are_not_stored_and_seeded_ones_are(
+    paths: list[str], own_session: Session
+) -> None:
+    answers(blip2_widget.caption(paths[:2], temperature=1.0))
+    assert own_session.store.stats().answers == 0
+    first = answers(blip2_widget.caption(paths[:2], temperature=1.0, seed=4))
+    again = blip2_widget.caption(paths[:2], temperature=1.0, seed=4)
+    assert answers(again) == first
+    assert again.progress.cached == 2
+
+
+class Gate:
+    """Holds the engine before it generates, until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self.prompts: list[list[str]] = []
+        real = Engine.generate
+
+        def gated(engine: Engine, features: Any, prompts: Any, *rest: Any) -> Any:
+            self.prompts.append(list(prompts))
+            self.reached.set()
+            assert self.open.wait(60)
+            return real(engine, features, prompts, *rest)
+
+        monkeypatch.setattr(Engine, "generate", gated)
+
+
+def test_a_typed_prompt_goes_ahead_of_the_run(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    result = blip2_widget.caption(paths, batch_size=1)
+    assert gate.reached.wait(60)
+    result.ask(7, CIRCLES)
+    gate.open.set()
+    result.wait(120)
+    assert gate.prompts[1] == [f"Question: {CIRCLES} Answer:"]
+    assert list(result.answers.prompt) == [""] * 7 + [CIRCLES]
+
+
+def test_a_late_answer_to_an_earlier_prompt_is_not_taken(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    result = blip2_widget.caption(paths[:1])
+    assert gate.reached.wait(60)
+    result.ask(0, CIRCLES)
+    gate.open.set()
+    expected = answers(blip2_widget.ask(paths[:1], CIRCLES))
+    assert answers(result) == expected
+    assert result.progress.done == 1
+
+
+def test_cancel_keeps_what_was_answered(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    result = blip2_widget.caption(paths, batch_size=2)
+    result.wait(60)
+    gate = Gate(monkeypatch)
+    gate.open.set()
+    second = blip2_widget.ask(paths, CIRCLES, batch_size=2)
+
+    cancelled: list[bool] = []
+
+    def stop_after_two_chunks(_rows: Any) -> None:
+        if len(gate.prompts) == 2 and not cancelled:
+            cancelled.append(True)
+            second.cancel()
+
+    second.run.subscribe(stop_after_two_chunks)
+    second.wait(60)
+    states = list(second.answers.state)
+    assert second.progress.state == "cancelled"
+    assert states.count("done") >= 2 and states.count("cancelled") >= 2
+    assert set(states) == {"done", "cancelled"}
+    again = second.retry().wait(60)
+    assert set(again.answers.state) == {"done"}
+    assert again.progress.state == "done"
+
+
+def test_cancel_while_the_model_loads(paths: list[str], own_session: Session) -> None:
+    gate = threading.Event()
+    real = ModelManager._load
+
+    def slow(self: ModelManager, *arguments: Any) -> None:
+        gate.wait(60)
+        real(self, *arguments)
+
+    own_session.manager._load = slow.__get__(own_session.manager)  # type: ignore[method-assign]
+    result = blip2_widget.caption(paths)
+    deadline = time.monotonic() + 30
+    while result.progress.state != "loading" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert result.progress.state == "loading"
+    result.cancel()
+    assert result.wait(10).progress.state == "cancelled"
+    gate.set()
+    assert set(result.retry().wait(60).answers.state) == {"done"}
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_run_in_one_line(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("damaged\nfile")
+
+    monkeypatch.setattr("blip2_widget.model.loading.load_model", broken)
+    result = blip2_widget.caption(paths)
+    with pytest.raises(Blip2Error, match=r"could not be loaded: ValueError: damaged$"):
+        result.wait(60)
+    assert result.progress.state == "failed"
+    monkeypatch.undo()
+
+
+def test_on_error_raise(paths: list[str]) -> None:
+    result = blip2_widget.caption([paths[0], None], on_error="raise")
+    with pytest.raises(Blip2Error, match="1 of 2 answers failed"):
+        result.wait(60)
+    assert result.df.caption[0]
+
+
+def test_retry_asks_a_mended_row_again(paths: list[str], tmp_path: Path) -> None:
+    target = tmp_path / "later.png"
+    result = blip2_widget.caption([str(target)])
+    result.wait(60)
+    assert result.progress.failed == 1
+    target.write_bytes(Path(paths[0]).read_bytes())
+    assert answers(result.retry())[0]
+    assert result.progress.failed == 0
+    assert result.errors.empty
+
+
+def test_progress_adds_up(paths: list[str]) -> None:
+    result = blip2_widget.ask(paths, {"a": CIRCLES, "b": "what shape is it?"}).wait(60)
+    progress = result.progress
+    assert (progress.done, progress.total, progress.failed) == (16, 16, 0)
+    assert progress.state == "done" and progress.model == "demo"
+    assert progress.seconds_left is None and (progress.rate or 0) > 0

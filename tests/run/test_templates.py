@@ -1,0 +1,39 @@
+"""Prompt templates."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.run import columns_in, fill, no_such_column
+
+
+def test_fields_are_replaced_and_double_braces_are_braces() -> None:
+    assert fill("a {x} {{y}} { z }", {"x": "1", "z": 2}.__getitem__) == "a 1 {y} 2"
+
+
+def test_a_value_is_never_a_template() -> None:
+    assert fill("{x}", lambda _: "{y} {{") == "{y} {{"
+
+
+@pytest.mark.parametrize("template", ["a { b", "a } b", "{{}", "{a{b}"])
+def test_a_lone_brace_is_refused(template: str) -> None:
+    with pytest.raises(Blip2Error, match="a lone"):
+        fill(template, lambda _: "")
+
+
+@given(st.text())
+def test_text_with_doubled_braces_comes_back(text: str) -> None:
+    doubled = text.replace("{", "{{").replace("}", "}}")
+    assert fill(doubled, lambda _: "never") == text
+
+
+def test_columns_are_named_once_and_variables_are_none() -> None:
+    assert columns_in("{b} {a} {b} {@v} {{c}}") == ["b", "a"]
+
+
+def test_a_wrong_column_gets_the_close_one() -> None:
+    assert "did you mean 'label'?" in str(no_such_column("lable", ["label", "x"]))
+    assert "the columns are a, b" in str(no_such_column("zzz", ["a", "b"]))
