@@ -1,0 +1,86 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { announcement, isActive, plural, status } from "../format";
+import type { Progress } from "../protocol";
+import type { Session } from "../session";
+import { AlertIcon, StopIcon } from "./Icons";
+
+/** What the gallery is of, how far its run is, and the way to stop it. */
+export function Header({ session }: { session: Session }) {
+  const progress = session.progress.value;
+  const { state, failed, model, variant } = progress;
+  const active = isActive(progress);
+  const text = status(progress, session.rowCount.value);
+  return (
+    <header class="header">
+      <div class="headline">
+        <h2 class="title" title={session.title.value}>
+          {session.title.value || "gallery"}
+        </h2>
+        {model && (
+          <span class="model" title={variant ? `${model} · ${variant}` : model}>
+            {model}
+            {variant && <span class="variant"> · {variant}</span>}
+          </span>
+        )}
+        {active && (
+          <button
+            type="button"
+            class="button cancel"
+            disabled={session.cancelling.value}
+            onClick={() => session.cancel()}
+          >
+            <StopIcon />
+            {session.cancelling.value ? "Cancelling…" : "Cancel"}
+          </button>
+        )}
+      </div>
+      <div class="statusline">
+        <span class={`status status-${state}`} title={text}>
+          {state === "failed" && <AlertIcon />}
+          {text}
+        </span>
+        {failed > 0 && <span class="failures">{plural(failed, "error")}</span>}
+      </div>
+      <Bar progress={progress} text={text} />
+    </header>
+  );
+}
+
+function Bar({ progress, text }: { progress: Progress; text: string }) {
+  const { state, done, failed, total } = progress;
+  if (state === "idle") return <div class="bar-rest" />;
+  const known = total > 0 && (state !== "loading" || done > 0);
+  const share = (value: number) => `${total > 0 ? (100 * Math.min(value, total)) / total : 0}%`;
+  return (
+    <div
+      class={`bar bar-${state}${known || state === "failed" ? "" : " bar-unknown"}`}
+      role="progressbar"
+      aria-label="answers"
+      aria-valuemin={0}
+      aria-valuemax={total}
+      aria-valuenow={known ? done : undefined}
+      aria-valuetext={text}
+    >
+      <div class="share-done" style={{ width: share(done - failed) }} />
+      <div class="share-failed" style={{ width: share(failed) }} />
+    </div>
+  );
+}
+
+/** Tells a screen reader when a run starts and ends, and nothing between. */
+export function Announcer({ session }: { session: Session }) {
+  const progress = session.progress.value;
+  const [text, setText] = useState("");
+  const before = useRef(progress.state);
+  useEffect(() => {
+    if (before.current === progress.state) return;
+    before.current = progress.state;
+    const words = announcement(progress);
+    if (words) setText(words);
+  }, [progress]);
+  return (
+    <div class="announcer" aria-live="polite">
+      {text}
+    </div>
+  );
+}

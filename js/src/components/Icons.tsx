@@ -1,0 +1,60 @@
+import type { ComponentChildren } from "preact";
+
+function Icon({ children }: { children: ComponentChildren }) {
+  return (
+    <svg class="icon" viewBox="0 0 16 16" width="1em" height="1em" aria-hidden="true">
+      {children}
+    </svg>
+  );
+}
+
+export const PencilIcon = () => (
+  <Icon>
+    <path d="M3 13l.6-2.9L10.7 3a1.2 1.2 0 0 1 1.7 0l.6.6a1.2 1.2 0 0 1 0 1.7l-7.1 7.1z" />
+    <path d="M9.5 4.2l2.3 2.3" />
+  </Icon>
+);
+
+export const RetryIcon = () => (
+  <Icon>
+    <path d="M13 8a5 5 0 1 1-1.6-3.7" />
+    <path d="M13.2 1.8v3h-3" />
+  </Icon>
+);
+
+export const StopIcon = () => (
+  <Icon>
+    <rect x="4" y="4" width="8" height="8" rx="1.5" />
+  </Icon>
+);
+
+export const AlertIcon = () => (
+  <Icon>
+    <circle cx="8" cy="8" r="6" />
+    <path d="M8 4.8v3.8M8 11v.2" />
+  </Icon>
+);
+
+export const BrokenPictureIcon = () => (
+  <Icon>
+    <path d="M9.8 2.5h2.7a1 1 0 0 1 1 1v9a1 1 0 0 1-1 1H8.4" />
+    <path d="M5.2 13.5H3.5a1 1 0 0 1-1-1v-9a1 1 0 0 1 1-1h3.3" />
+    <path d="M6.8 2.5L8.6 6 6 8.4l2 2.4-1.4 2.7" />
+    <path d="M10 11l1.5-1.8 2 2.2" />
+  </Icon>
+);
+
+export const AskIcon = () => (
+  <Icon>
+    <path d="M12.5 3.5v4a2 2 0 0 1-2 2h-7" />
+    <path d="M6 6.5l-3 3 3 3" />
+  </Icon>
+);
+
+export const StoreIcon = () => (
+  <Icon>
+    <ellipse cx="8" cy="4" rx="4.5" ry="1.8" />
+    <path d="M3.5 4v8c0 1 2 1.8 4.5 1.8s4.5-.8 4.5-1.8V4" />
+    <path d="M3.5 8c0 1 2 1.8 4.5 1.8s4.5-.8 4.5-1.8" />
+  </Icon>
+);

@@ -1,0 +1,399 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Session, type Thumb, TIMES, type View } from "../src/session";
+import { FakeModel, makeCell, makeRow, watchUrls } from "./fake";
+
+let model: FakeModel;
+let session: Session;
+let view: View;
+let urls: Set<string>;
+
+function start(rowCount = 1000, limits?: { rows: number; thumbBytes: number }): void {
+  model = new FakeModel({ row_count: rowCount });
+  session = limits ? new Session(model, limits) : new Session(model);
+  view = session.open();
+}
+
+/** The view shows the rows [start, stop), with `around` more drawn on either side. */
+function show(start: number, stop: number, around = 0, of = view, pixels = 256): void {
+  of.want({
+    seen: { start, stop },
+    drawn: { start: Math.max(0, start - around), stop: stop + around },
+    pixels,
+  });
+}
+
+const settle = () => vi.advanceTimersByTime(2 * TIMES.flush);
+const urlOf = (row: number) => {
+  const thumb = session.thumb(row).peek();
+  return thumb && "url" in thumb ? thumb.url : null;
+};
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  urls = watchUrls();
+  start();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+describe("traits", () => {
+  it("are read at once and followed", () => {
+    expect(session.rowCount.value).toBe(1000);
+    model.progress({ state: "running", done: 3 });
+    expect(session.progress.value).toMatchObject({ state: "running", done: 3, failed: 0 });
+  });
+
+  it("may be missing", () => {
+    const bare = new FakeModel();
+    bare.get = () => undefined;
+    const other = new Session(bare);
+    expect(other.rowCount.value).toBe(0);
+    expect(other.progress.value.state).toBe("idle");
+  });
+});
+
+describe("asking for rows", () => {
+  it("is one message however often a view moves meanwhile", () => {
+    for (let row = 0; row < 20; row++) show(row, row + 10);
+    settle();
+    expect(model.requests("rows")).toEqual([{ type: "rows", view: view.id, start: 0, stop: 32 }]);
+  });
+
+  it("stays within the rows there are", () => {
+    start(40);
+    show(30, 40);
+    settle();
+    expect(model.requests("rows").at(-1)).toMatchObject({ start: 0, stop: 40 });
+  });
+
+  it("is not repeated for rows that are held or on their way", () => {
+    show(0, 10);
+    settle();
+    show(5, 15);
+    settle();
+    expect(model.requests("rows")).toHaveLength(1);
+    model.sayRows(0, 32);
+    show(10, 30);
+    settle();
+    expect(model.requests("rows")).toHaveLength(1);
+    show(30, 40);
+    settle();
+    expect(model.requests("rows").at(-1)).toMatchObject({ start: 32, stop: 64 });
+  });
+
+  it("passes over what a fast scroll did not stop at", () => {
+    for (let row = 0; row < 900; row += 10) {
+      show(row, row + 10);
+      vi.advanceTimersByTime(2);
+    }
+    settle();
+    expect(model.requests("rows").length).toBeLessThan(6);
+    expect(model.requests("rows").at(-1)).toMatchObject({ start: 864, stop: 928 });
+  });
+
+  it("is repeated quietly, more and more rarely, when nothing comes", () => {
+    show(0, 10);
+    settle();
+    vi.advanceTimersByTime(TIMES.retry + TIMES.tick);
+    expect(model.requests("rows")).toHaveLength(2);
+    vi.advanceTimersByTime(60_000);
+    const sent = model.requests("rows").length;
+    expect(sent).toBeGreaterThan(3);
+    expect(sent).toBeLessThan(8);
+  });
+
+  it("starts over when the columns change, showing the old rows meanwhile", () => {
+    show(0, 10);
+    settle();
+    model.sayRows(0, 32);
+    model.set("prompts", [{ name: "dogs", text: "how many dogs?" }]);
+    settle();
+    expect(model.requests("rows")).toHaveLength(2);
+    expect(session.row(0).value?.label).toBe("row 0");
+    model.sayRows(0, 32);
+    settle();
+    expect(model.requests("rows")).toHaveLength(2);
+  });
+});
+
+describe("rows", () => {
+  it("follow what the kernel says of them", () => {
+    show(0, 10);
+    settle();
+    model.sayRows(0, 32, { state: "waiting", answer: null });
+    model.say({ type: "changed", rows: [[3, makeRow("row 3", { answer: "a cat" })]] });
+    expect(session.row(3).value?.cells[0]?.answer).toBe("a cat");
+    expect(session.row(4).value?.cells[0]?.answer).toBeNull();
+  });
+
+  it("that nobody looks at do not fill the memory", () => {
+    start(100_000, { rows: 100, thumbBytes: 1e6 });
+    show(0, 10);
+    for (let row = 0; row < 50_000; row += 500) {
+      model.say({ type: "changed", rows: [[row, makeRow("far away")]] });
+    }
+    expect(session.row(40_000).value).toBeNull();
+    for (let row = 0; row < 3000; row += 30) {
+      show(row, row + 30);
+      settle();
+      model.sayRows(row, row + 30);
+    }
+    const held = Array.from({ length: 3000 }, (_, row) => session.row(row).peek()).filter(Boolean);
+    expect(held.length).toBeLessThanOrEqual(100);
+    expect(session.row(2975).value?.label).toBe("row 2975");
+  });
+});
+
+describe("the wish for thumbnails", () => {
+  it("names what is seen first, then what scrolling on would bring", () => {
+    show(10, 14, 2);
+    settle();
+    expect(model.requests("thumbs")).toEqual([
+      { type: "thumbs", view: view.id, pixels: 256, rows: [10, 11, 12, 13, 14, 15, 8, 9] },
+    ]);
+  });
+
+  it("replaces the one before, and never names what is held", () => {
+    show(0, 6);
+    settle();
+    model.sayThumbs([0, 1, 2, 3]);
+    show(3, 9);
+    settle();
+    expect(model.requests("thumbs").at(-1)?.rows).toEqual([4, 5, 6, 7, 8]);
+  });
+
+  it("is not sent again while it is being granted", () => {
+    show(0, 6);
+    settle();
+    for (let row = 0; row < 6; row++) {
+      model.sayThumbs([row]);
+      settle();
+    }
+    expect(model.requests("thumbs")).toHaveLength(1);
+  });
+
+  it("is taken back when all that is seen is held", () => {
+    show(0, 6);
+    settle();
+    model.sayThumbs([0, 1, 2, 3, 4]);
+    show(0, 5);
+    settle();
+    expect(model.requests("thumbs").at(-1)?.rows).toEqual([]);
+  });
+
+  it("leaves out pictures that cannot be read", () => {
+    show(0, 3);
+    model.say({ type: "rows", start: 0, rows: [makeRow("a"), { ...makeRow("b"), error: "no" }] });
+    settle();
+    expect(model.requests("thumbs").at(-1)?.rows).toEqual([0, 2]);
+  });
+
+  it("asks for larger ones, and shows the smaller until they come", () => {
+    show(0, 2);
+    settle();
+    model.sayThumbs([0, 1], 256);
+    const small = urlOf(0);
+    show(0, 2, 0, view, 512);
+    settle();
+    expect(model.requests("thumbs").at(-1)).toMatchObject({ rows: [0, 1], pixels: 512 });
+    expect(urlOf(0)).toBe(small);
+    model.sayThumbs([0], 512);
+    expect(urlOf(0)).not.toBe(small);
+    expect(urls.has(small as string)).toBe(false);
+    // A smaller one that comes late does not take its place.
+    const large = urlOf(0);
+    model.sayThumbs([0], 256);
+    expect(urlOf(0)).toBe(large);
+    expect(urls.size).toBe(2);
+  });
+
+  it("does not ask without end for one that cannot be made", () => {
+    show(0, 1);
+    settle();
+    model.say({ type: "thumbs", rows: [0], pixels: 256, mime: "image/webp", errors: ["broken"] });
+    settle();
+    expect(session.thumb(0).value).toEqual({ error: "broken" } satisfies Thumb);
+    expect(model.requests("thumbs")).toHaveLength(1);
+    session.retry(0);
+    settle();
+    expect(model.requests("retry")).toEqual([{ type: "retry", row: 0 }]);
+    expect(model.requests("thumbs")).toHaveLength(2);
+  });
+});
+
+describe("the thumbnails held", () => {
+  it("keep to their budget, and let go of the longest unused and its URL", () => {
+    start(1000, { rows: 1000, thumbBytes: 20_000 });
+    for (let row = 0; row < 100; row += 5) {
+      show(row, row + 5);
+      settle();
+      model.sayThumbs([row, row + 1, row + 2, row + 3, row + 4], 256, 1000);
+    }
+    expect(urls.size).toBeLessThanOrEqual(13);
+    expect(urls.size).toBeGreaterThan(9);
+    expect(urlOf(99)).not.toBeNull();
+    expect(urlOf(0)).toBeNull();
+  });
+
+  it("are never taken from a tile that is drawn", () => {
+    start(1000, { rows: 1000, thumbBytes: 1000 });
+    show(0, 8);
+    settle();
+    model.sayThumbs([0, 1, 2, 3, 4, 5, 6, 7], 256, 1000);
+    expect(urls.size).toBe(8);
+  });
+});
+
+describe("drafts", () => {
+  it("outlive what the kernel says, scrolling, and the view", () => {
+    show(0, 10);
+    session.setDraft(3, 0, "how many d");
+    model.sayRows(0, 32);
+    model.say({ type: "changed", rows: [[3, makeRow("row 3", { answer: "a cat" })]] });
+    for (let row = 0; row < 900; row += 30) {
+      show(row, row + 10);
+      settle();
+      model.sayRows(row, row + 10);
+    }
+    expect(session.draft(3, 0)).toBe("how many d");
+    view.close();
+    session.open();
+    expect(session.draft(3, 0)).toBe("how many d");
+  });
+
+  it("are gone once they are asked, and come back where asking fails", () => {
+    session.setDraft(3, 0, "what is it?");
+    session.ask(3, 0, "what is it?");
+    expect(session.draft(3, 0)).toBeUndefined();
+    expect(model.requests("ask")).toEqual([
+      { type: "ask", row: 3, prompt_index: 0, prompt: "what is it?" },
+    ]);
+    model.dead = true;
+    session.ask(4, 0, "and this?");
+    expect(session.draft(4, 0)).toBe("and this?");
+    expect(session.asked(4, 0)).toBeUndefined();
+  });
+});
+
+describe("an ask", () => {
+  beforeEach(() => {
+    show(0, 10);
+    settle();
+    model.sayRows(0, 32);
+    session.ask(3, 0, "is it a dog?");
+  });
+  const say = (prompt: string) =>
+    model.say({ type: "changed", rows: [[3, { ...makeRow(""), cells: [makeCell({ prompt })] }]] });
+
+  it("is shown at once, and until the kernel has come to it", () => {
+    expect(session.asked(3, 0)).toBe("is it a dog?");
+    say("");
+    expect(session.asked(3, 0)).toBe("is it a dog?");
+    say("is it a dog?");
+    expect(session.asked(3, 0)).toBeUndefined();
+  });
+
+  it("gives way to a prompt that the kernel has put otherwise", () => {
+    say("Question: is it a dog? Answer:");
+    expect(session.asked(3, 0)).toBeUndefined();
+  });
+
+  it("gives way to the kernel's word in the end", () => {
+    vi.advanceTimersByTime(TIMES.ask + 1);
+    say("");
+    expect(session.asked(3, 0)).toBeUndefined();
+  });
+});
+
+describe("a kernel that does not answer", () => {
+  it("is reported after a while, until it speaks", () => {
+    show(0, 10);
+    settle();
+    vi.advanceTimersByTime(TIMES.silence - 2 * TIMES.tick);
+    expect(session.silent.value).toBe(false);
+    vi.advanceTimersByTime(3 * TIMES.tick);
+    expect(session.silent.value).toBe(true);
+    model.progress({ done: 1 });
+    expect(session.silent.value).toBe(false);
+  });
+
+  it("is not reported where nothing is owed", () => {
+    show(0, 10);
+    settle();
+    model.sayRows(0, 32);
+    vi.advanceTimersByTime(60_000);
+    expect(session.silent.value).toBe(false);
+  });
+
+  it("is reported where the line is down, and nothing breaks", () => {
+    model.dead = true;
+    show(0, 10);
+    settle();
+    session.ask(0, 0, "?");
+    session.retry(0);
+    session.cancel();
+    vi.advanceTimersByTime(15_000);
+    expect(session.silent.value).toBe(true);
+    expect(session.cancelling.value).toBe(false);
+    view.close();
+  });
+});
+
+describe("views", () => {
+  it("have wishes of their own and share what comes", () => {
+    const other = session.open();
+    expect(other.id).not.toBe(view.id);
+    show(0, 4);
+    show(500, 502, 0, other);
+    settle();
+    expect(model.requests("thumbs").map(({ view: id, rows }) => [id, rows])).toEqual([
+      [view.id, [0, 1, 2, 3]],
+      [other.id, [500, 501]],
+    ]);
+    model.sayThumbs([0, 500]);
+    expect(urlOf(0)).not.toBeNull();
+    expect(urlOf(500)).not.toBeNull();
+  });
+
+  it("leave nothing behind when the last one closes", () => {
+    const other = session.open();
+    show(0, 4);
+    settle();
+    model.sayThumbs([0, 1, 2, 3]);
+    view.close();
+    expect(model.requests("close")).toEqual([{ type: "close", view: view.id }]);
+    expect(urls.size).toBe(4);
+    other.close();
+    expect(urls.size).toBe(0);
+    expect(model.listening).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+    other.close();
+    expect(model.requests("close")).toHaveLength(2);
+  });
+
+  it("start anew after all were closed", () => {
+    show(0, 4);
+    settle();
+    model.sayRows(0, 32);
+    view.close();
+    model.set("row_count", 2000);
+    const again = session.open();
+    expect(session.rowCount.value).toBe(2000);
+    show(0, 4, 0, again);
+    settle();
+    expect(model.requests("rows")).toHaveLength(2);
+  });
+});
+
+it("takes a cancel back once the run has ended", () => {
+  model.progress({ state: "running" });
+  session.cancel();
+  expect(session.cancelling.value).toBe(true);
+  model.progress({ done: 1 });
+  expect(session.cancelling.value).toBe(true);
+  model.progress({ state: "cancelled" });
+  expect(session.cancelling.value).toBe(false);
+});
