@@ -6,6 +6,9 @@ import io
 
 from PIL.Image import Image, Resampling
 
+#: A picture no larger than this, in pixels, is shown as it is.
+_ICON = 128
+
 
 def thumbnail(image: Image, pixels: int) -> bytes:
     """An RGB picture as WebP, its longest side at most `pixels`; never larger than it was."""
@@ -13,5 +16,7 @@ def thumbnail(image: Image, pixels: int) -> bytes:
     # reducing_gap shrinks large pictures by whole factors first, which is several times faster.
     small.thumbnail((pixels, pixels), Resampling.BICUBIC, reducing_gap=2.0)
     data = io.BytesIO()
-    small.save(data, "WEBP", quality=82, method=2)
+    # Drawings and icons are small, and ugly with the artefacts that a photograph hides.
+    lossless = small.size == image.size and max(small.size) <= _ICON
+    small.save(data, "WEBP", quality=82, method=2, lossless=lossless)
     return data.getvalue()

@@ -18,7 +18,7 @@ import anywidget
 import traitlets
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import load_image, thumbnail
+from blip2_widget.images import thumbnail
 from blip2_widget.run import Run
 
 _STATIC = Path(__file__).parent / "static"
@@ -162,7 +162,7 @@ class Gallery(anywidget.AnyWidget):
 
     def _thumbnail(self, row: int, pixels: int) -> tuple[bytes, str | None]:
         try:
-            return thumbnail(load_image(self._run.column.values[row]), pixels), None
+            return thumbnail(self._run.load_image(row), pixels), None
         except Blip2Error as error:
             return b"", str(error)
         except Exception as error:  # one picture must not end the thread that makes the others

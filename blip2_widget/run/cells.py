@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +38,94 @@ class Cell:
     error: str | None = None
     cached: bool = False
     edition: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to be answered, as it stood when it was queued."""
+
+    row: int
+    prompt: int
+    edition: int
+
+
+class CellGrid:
+    """All cells of a run, rows by prompts, and how many are in which state.
+
+    Every change is made under `lock`. One to a task is dropped where its cell was asked anew
+    since, or has its answer.
+    """
+
+    def __init__(
+        self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]], rows: int
+    ) -> None:
+        """`texts[prompt][row]` is each prompt's text on each row."""
+        self.lock = threading.RLock()
+        self.rows = [
+            [Cell(texts[at][row], prompt.kind) for at, prompt in enumerate(prompts)]
+            for row in range(rows)
+        ]
+        self.counts: Counter[State] = Counter()
+        self.counts["waiting"] = rows * len(prompts)
+        self.cached = 0
+
+    @property
+    def open(self) -> int:
+        """How many cells are still to be settled."""
+        return self.counts["waiting"] + self.counts["running"]
+
+    def cell(self, task: Task) -> Cell:
+        return self.rows[task.row][task.prompt]
+
+    def tasks(self, rows: Iterable[int], *states: State) -> list[Task]:
+        """A task for every cell of the rows that is in one of the states."""
+        return [
+            Task(row, at, cell.edition)
+            for row in rows
+            for at, cell in enumerate(self.rows[row])
+            if cell.state in states
+        ]
+
+    def is_open(self, task: Task) -> bool:
+        """Whether the task's cell still waits for the task's answer."""
+        cell = self.cell(task)
+        return cell.state in ("waiting", "running") and cell.edition == task.edition
+
+    def set(self, tasks: Iterable[Task], state: State) -> None:
+        with self.lock:
+            for task in tasks:
+                if self.is_open(task):
+                    self._move(self.cell(task), state)
+
+    def answer(self, task: Task, text: str, *, cached: bool) -> None:
+        with self.lock:
+            if self.is_open(task):
+                cell = self.cell(task)
+                self._move(cell, "done")
+                cell.answer, cell.cached = text, cached
+                self.cached += cached
+
+    def fail(self, task: Task, message: str) -> None:
+        with self.lock:
+            if self.is_open(task):
+                cell = self.cell(task)
+                self._move(cell, "error")
+                cell.error = " ".join(message.split())
+
+    def reopen(self, row: int, prompt: int) -> Task:
+        """Make a cell wait again, whatever stood there."""
+        with self.lock:
+            cell = self.rows[row][prompt]
+            self.cached -= cell.cached
+            self._move(cell, "waiting")
+            cell.answer, cell.error, cell.cached = None, None, False
+            cell.edition += 1
+            return Task(row, prompt, cell.edition)
+
+    def _move(self, cell: Cell, state: State) -> None:
+        self.counts[cell.state] -= 1
+        self.counts[state] += 1
+        cell.state = state
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,18 +25,14 @@ from blip2_widget.model import (
     ModelManager,
     Variant,
     kind_of,
-    prompt_text,
 )
-from blip2_widget.run.cells import Cell, Progress, Prompt, RunState, State
+from blip2_widget.run.answers import Answers, Wanted
+from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
 from blip2_widget.run.worker import Worker
-from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
+from blip2_widget.store import Store
 
 if TYPE_CHECKING:
-    import torch
     from PIL.Image import Image
-
-#: Part of the features' key: how pixels are made ready. Change it when that changes.
-PREPROCESSING = "blip-pil-1"
 
 #: Rows looked up in the store in one step before any picture is opened.
 _LOOK_UP_ROWS = 2000
@@ -46,15 +42,6 @@ Listener = Callable[[Iterable[int]], None]
 
 _log = logging.getLogger(__name__)
 _decoders = ThreadPoolExecutor(4, thread_name_prefix="blip2-decode")
-
-
-@dataclass(frozen=True)
-class Task:
-    """One cell to be answered, as it stood when it was queued."""
-
-    row: int
-    prompt: int
-    edition: int
 
 
 @dataclass
@@ -68,12 +55,15 @@ class Picture:
 
 @dataclass
 class Chunk:
-    """Tasks that are computed together, and the cancel event they were taken under."""
+    """Tasks that are computed together, and the cancel event they were taken under.
+
+    `wanted` holds those that the store has no answer to.
+    """
 
     tasks: list[Task]
-    pictures: dict[int, Picture]
     cancel: threading.Event
-    keys: dict[Task, tuple[str, str]] = field(default_factory=dict)
+    pictures: dict[int, Picture] = field(default_factory=dict)
+    wanted: dict[Task, Wanted] = field(default_factory=dict)
 
 
 class Run:
@@ -104,18 +94,16 @@ class Run:
         self.located = located
         self.variant = variant
         self.settings = settings
-        self.cells = [
-            [Cell(texts[at][row], prompt.kind) for at, prompt in enumerate(self.prompts)]
-            for row in range(len(column.values))
-        ]
+        self._grid = CellGrid(self.prompts, texts, len(column.values))
         self.picture_errors: dict[int, ImageError] = {}
         self._manager = manager
         self._store = store
+        self._answers = Answers(located, variant, settings, store, refresh)
         self._worker = worker
         self._batch_size = batch_size or (32 if variant.is_cuda else 8)
         self._refresh = refresh
         self._max_pixels = max_pixels
-        self._lock = threading.RLock()
+        self._lock = self._grid.lock
         self._finished = threading.Event()
         self._cancel = threading.Event()
         self._pending: deque[Task] = deque()
@@ -124,11 +112,9 @@ class Run:
         self._to_look_up: deque[int] = deque()
         self._keys: dict[int, str] = {}
         self._ahead: dict[int, Future[Picture]] = {}
+        self._loading: Future[Engine] | None = None
         self._holding = False
         self._listeners: list[Listener] = []
-        self._counts: Counter[State] = Counter()
-        self._counts["waiting"] = sum(len(row) for row in self.cells)
-        self._cached = 0
         self._computed = 0
         self._state: RunState = "waiting"
         self._note = ""
@@ -142,11 +128,7 @@ class Run:
     def start(self) -> Run:
         """Queue every cell."""
         with self._lock:
-            self._pending.extend(
-                Task(row, at, cell.edition)
-                for row, cells in enumerate(self.cells)
-                for at, cell in enumerate(cells)
-            )
+            self._pending.extend(self._grid.tasks(range(len(self.cells)), "waiting"))
             if not self._refresh:
                 self._to_look_up.extend(range(len(self.cells)))
             self._started = time.monotonic()
@@ -174,7 +156,7 @@ class Run:
             self._urgent.clear()
             self._parked.clear()
             self._to_look_up.clear()
-            self._set(left, "cancelled")
+            self._grid.set(left, "cancelled")
             self._finish_if_idle()
         self._announce({task.row for task in left})
 
@@ -184,19 +166,14 @@ class Run:
             cell = self.cells[row][prompt]
             cell.kind = kind_of(text, self.prompts[prompt].kind)
             cell.prompt = text.strip()
-            self._requeue([(row, prompt)])
+            self._requeue([self._grid.reopen(row, prompt)])
 
     def retry(self, rows: Iterable[int] | None = None) -> None:
         """Ask again what failed or was cancelled, on the given rows or on all."""
         with self._lock:
             chosen = range(len(self.cells)) if rows is None else rows
-            again = [
-                (row, at)
-                for row in chosen
-                for at, cell in enumerate(self.cells[row])
-                if cell.state in ("error", "cancelled")
-            ]
-            self._requeue(again)
+            failed = self._grid.tasks(chosen, "error", "cancelled")
+            self._requeue([self._grid.reopen(task.row, task.prompt) for task in failed])
 
     def count_stored(self) -> int:
         """How many answers the store has for files that were seen before; opens no picture."""
@@ -204,22 +181,28 @@ class Run:
             self._to_look_up.extend(range(len(self.cells)))
         while self._to_look_up:
             self._look_up_known_files()
-        return self._counts["done"]
+        return self._grid.counts["done"]
+
+    def load_image(self, row: int) -> Image:
+        """A row's picture in RGB; raises ImageError where it has none that can be read."""
+        limits = {} if self._max_pixels is None else {"max_pixels": self._max_pixels}
+        return load_image(self.column.values[row], **limits)
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` whenever rows change, or with no rows when only the progress does."""
         self._listeners.append(listener)
 
     @property
-    def is_finished(self) -> bool:
-        return self._finished.is_set()
+    def cells(self) -> list[list[Cell]]:
+        """`cells[row][prompt]`: what was asked and what came of it."""
+        return self._grid.rows
 
     @property
     def progress(self) -> Progress:
         """How far the run is, now."""
         with self._lock:
-            total = sum(self._counts.values())
-            left = self._counts["waiting"] + self._counts["running"]
+            counts, left = self._grid.counts, self._grid.open
+            total = counts.total()
             now = self._ended or time.monotonic()
             rate = None
             if self._computing_since is not None and self._computed:
@@ -229,8 +212,8 @@ class Run:
                 note=self._note,
                 done=total - left,
                 total=total,
-                failed=self._counts["error"],
-                cached=self._cached,
+                failed=counts["error"],
+                cached=self._grid.cached,
                 rate=rate,
                 seconds_left=left / rate if rate and self._state == "running" else None,
                 seconds=now - self._started,
@@ -259,13 +242,12 @@ class Run:
                 self._finish_if_idle()
             self._announce(())
             return False
-        misses = [task for task in chunk.tasks if task in chunk.keys]
-        if misses:
+        if chunk.wanted:
             engine = self._engine(urgent)
             if engine is None:
                 self._park(chunk, urgent)
                 return False
-            self._compute(engine, chunk, misses)
+            self._compute(engine, chunk, list(chunk.wanted))
         return True
 
     def _take(self, urgent: bool) -> Chunk | None:
@@ -278,29 +260,27 @@ class Run:
             tasks: list[Task] = []
             while queue and len(tasks) < self._batch_size:
                 task = queue.popleft()
-                cell = self.cells[task.row][task.prompt]
-                if cell.state == "waiting" and cell.edition == task.edition:
+                if self._grid.is_open(task):
                     tasks.append(task)
             if not tasks:
                 return None
-            self._set(tasks, "running")
+            self._grid.set(tasks, "running")
             if self._state == "waiting":
                 self._state = "running"
-            chunk = Chunk(tasks, {}, self._cancel)
+            chunk = Chunk(tasks, self._cancel)
             upcoming = [task.row for task in list(queue)[: self._batch_size]]
         self._announce({task.row for task in tasks})
         self._open_pictures(chunk)
         for row in upcoming:
             if row not in self._keys and row not in self._ahead:
                 self._ahead[row] = _decoders.submit(self._open, row)
-        self._give_stored(chunk)
+        chunk.wanted = self._give_stored(chunk.tasks)
         return chunk
 
     def _open(self, row: int) -> Picture:
         """Decode one row's picture; an error is kept, not raised."""
         try:
-            limits = {} if self._max_pixels is None else {"max_pixels": self._max_pixels}
-            image = load_image(self.column.values[row], **limits)
+            image = self.load_image(row)
         except ImageError as error:
             with self._lock:
                 self.picture_errors[row] = error
@@ -315,25 +295,21 @@ class Run:
             for row in rows
             if row not in self._keys
         }
-        chunk.pictures = {
-            row: opening[row].result() if row in opening else Picture(self._keys[row])
-            for row in rows
-        }
+        chunk.pictures = {row: future.result() for row, future in opening.items()}
         aliases = {}
-        for row in opening:
-            key = chunk.pictures[row].key
-            identity = file_identity(self.column.values[row])
-            if key is not None:
-                self._keys[row] = key
+        for row, picture in chunk.pictures.items():
+            if picture.key is not None:
+                self._keys[row] = picture.key
+                identity = file_identity(self.column.values[row])
                 if identity is not None:
-                    aliases[identity] = key
+                    aliases[identity] = picture.key
         if aliases:
             self._store.put_aliases(aliases)
         for task in chunk.tasks:
-            error = chunk.pictures[task.row].error
-            if error is not None:
-                self._fail_cell(task, error)
-        self._announce({row for row in rows if chunk.pictures[row].error})
+            picture = chunk.pictures.get(task.row, Picture())
+            if picture.error is not None:
+                self._grid.fail(task, picture.error)
+        self._announce({row for row, picture in chunk.pictures.items() if picture.error})
 
     def _look_up_known_files(self) -> None:
         """Give out stored answers of files that were seen before, opening none of them."""
@@ -346,49 +322,28 @@ class Run:
         for row, identity in identities.items():
             if identity in known:
                 self._keys[row] = known[identity]
-        tasks = [
-            Task(row, at, cell.edition)
-            for row in rows
-            if row in self._keys
-            for at, cell in enumerate(self.cells[row])
-        ]
-        self._give_stored(
-            Chunk(tasks, {task.row: Picture(self._keys[task.row]) for task in tasks}, self._cancel)
-        )
+        self._give_stored(self._grid.tasks(rows, "waiting"))
 
-    def _give_stored(self, chunk: Chunk) -> None:
-        """Answer from the store what is there; `chunk.keys` keeps what is not."""
-        keys: dict[Task, tuple[str, str]] = {}
-        for task in chunk.tasks:
-            image = chunk.pictures[task.row].key
-            if image is not None:
-                cell = self.cells[task.row][task.prompt]
-                features = features_key(
-                    image,
-                    checkpoint=self.located.identity,
-                    vision=self.variant.dtype,
-                    preprocessing=PREPROCESSING,
-                )
-                answer = answer_key(
-                    features,
-                    language=self.variant.language,
-                    prompt=prompt_text(cell.prompt, cell.kind, self.located.family),
-                    settings=self.settings.stored_as(),
-                    seed=self.settings.seed if self.settings.samples else None,
-                )
-                keys[task] = (features, answer)
-        stored: Mapping[str, StoredAnswer] = {}
-        if self.settings.repeatable and not self._refresh:
-            stored = self._store.answers(list({answer for _, answer in keys.values()}))
-        given = {task for task, (_, answer) in keys.items() if answer in stored}
+    def _give_stored(self, tasks: Iterable[Task]) -> dict[Task, Wanted]:
+        """Answer from the store what is there; returns what is not and whose picture is known."""
+        with self._lock:  # no prompt may change between a task's check and the reading of it
+            wanted = {
+                task: self._answers.want(self._keys[task.row], cell.prompt, cell.kind)
+                for task in tasks
+                if task.row in self._keys and self._grid.is_open(task)
+                for cell in [self._grid.cell(task)]
+            }
+        stored = self._answers.stored(wanted.values())
+        given = {task for task, want in wanted.items() if want in stored}
         for task in given:
-            self._answer(task, stored[keys[task][1]].text, cached=True)
-        chunk.keys = {task: pair for task, pair in keys.items() if task not in given}
+            self._grid.answer(task, stored[wanted[task]], cached=True)
         self._announce({task.row for task in given})
+        return {task: want for task, want in wanted.items() if task not in given}
 
     def _engine(self, urgent: bool) -> Engine | None:
         """The engine if it is loaded; else None, and this run is queued again once it is."""
-        future = self._manager.load(self.located, self.variant, self._hear)
+        future = self._loading or self._manager.load(self.located, self.variant, self._hear)
+        self._loading = None if future.done() else future
         if not self._holding:
             self._manager.hold(self.located, self.variant)
             self._holding = True
@@ -411,7 +366,7 @@ class Run:
         """Keep a chunk until the model is there, unless it was cancelled meanwhile."""
         with self._lock:
             if chunk.cancel.is_set():
-                self._set(chunk.tasks, "cancelled")
+                self._grid.set(chunk.tasks, "cancelled")
                 self._finish_if_idle()
             else:
                 self._parked[urgent] = chunk
@@ -422,13 +377,16 @@ class Run:
 
     def _compute(self, engine: Engine, chunk: Chunk, tasks: list[Task]) -> None:
         """Compute tasks; a chunk that fails is halved, so that one bad row costs no other."""
+        rows = {chunk.wanted[task].image_key: task.row for task in tasks}
         try:
-            answers = self._answers(engine, chunk, tasks)
+            answers = self._answers.compute(
+                engine,
+                [chunk.wanted[task] for task in tasks],
+                lambda key: self._pixels(chunk, rows[key], key),
+                chunk.cancel,
+            )
         except Cancelled:
-            with self._lock:
-                self._set(tasks, "cancelled")
-            self._announce({task.row for task in tasks})
-            return
+            self._grid.set(tasks, "cancelled")
         except Exception as error:
             if len(tasks) > 1:
                 middle = len(tasks) // 2
@@ -436,152 +394,61 @@ class Run:
                 self._compute(engine, chunk, tasks[middle:])
                 return
             _log.debug("a row failed", exc_info=True)
-            self._fail_cell(tasks[0], f"{type(error).__name__}: {error}")
+            kind = "" if isinstance(error, Blip2Error) else f"{type(error).__name__}: "
+            self._grid.fail(tasks[0], f"{kind}{error}")
         else:
             with self._lock:
-                self._computed += len(answers)
-            for task, text in answers.items():
-                self._answer(task, text, cached=False)
+                self._computed += len(tasks)
+            for task in tasks:
+                self._grid.answer(task, answers[chunk.wanted[task]], cached=False)
         self._announce({task.row for task in tasks})
 
-    def _answers(self, engine: Engine, chunk: Chunk, tasks: list[Task]) -> dict[Task, str]:
-        """Encode what has no stored features, generate each distinct answer once, store both."""
-        import torch
-
-        features = self._features(engine, chunk, tasks)
-        first = {chunk.keys[task][1]: task for task in reversed(tasks) if task in chunk.keys}
-        first = {key: task for key, task in first.items() if chunk.keys[task][0] in features}
-        if not first:
-            return {}
-        cells = [self.cells[task.row][task.prompt] for task in first.values()]
-        prompts = [prompt_text(cell.prompt, cell.kind, self.located.family) for cell in cells]
-        began = time.monotonic()
-        batch = torch.stack([features[chunk.keys[task][0]] for task in first.values()])
-        generated = engine.generate(batch, prompts, self.settings, chunk.cancel)
-        seconds = (time.monotonic() - began) / len(first)
-        texts = {key: answer.text for key, answer in zip(first, generated, strict=True)}
-        if self.settings.repeatable:
-            self._store.put_answers(
-                StoredAnswer(
-                    key=key,
-                    features_key=chunk.keys[task][0],
-                    image_key=chunk.pictures[task.row].key or "",
-                    model=self.located.checkpoint.name,
-                    revision=self.located.commit,
-                    variant=self.variant.name,
-                    prompt=prompt,
-                    settings=dict(self.settings.stored_as()),
-                    text=texts[key],
-                    seconds=seconds,
-                )
-                for (key, task), prompt in zip(first.items(), prompts, strict=True)
-            )
-        return {task: texts[chunk.keys[task][1]] for task in tasks if chunk.keys[task][1] in texts}
-
-    def _features(self, engine: Engine, chunk: Chunk, tasks: list[Task]) -> dict[str, torch.Tensor]:
-        """Features by key, each (query tokens, width): from the store, or encoded and stored."""
-        from blip2_widget.run.features import pack, unpack
-
-        rows = {chunk.keys[task][0]: task.row for task in tasks}
-        stored = self._store.features(list(rows))
-        found = {key: unpack(packed) for key, packed in stored.items()}
-        missing = {key: row for key, row in rows.items() if key not in found}
-        opened: dict[str, Image] = {}
-        for key, row in missing.items():
-            picture = chunk.pictures[row]
-            if picture.image is None:
-                picture.image = self._open(row).image
-            if picture.image is None:
-                for task in tasks:
-                    if task.row == row:
-                        self._fail_cell(task, str(self.picture_errors[row]))
-            else:
-                opened[key] = picture.image
-        if opened:
-            encoded = dict(zip(opened, engine.encode(list(opened.values())), strict=True))
-            found |= encoded
-            self._store.put_features(
-                (key, chunk.pictures[rows[key]].key or "", pack(tensor))
-                for key, tensor in encoded.items()
-            )
-        return found
+    def _pixels(self, chunk: Chunk, row: int, key: str) -> Image:
+        """A row's picture; it was not opened yet where its file was known by an earlier look."""
+        picture = chunk.pictures.get(row)
+        if picture is not None and picture.image is not None:
+            return picture.image
+        image = self.load_image(row)
+        if image_key(image) != key:
+            raise Blip2Error(f"{self.column.labels[row]} was changed while it was read; try again")
+        return image
 
     # --- state --------------------------------------------------------------------------------
 
-    def _requeue(self, places: Sequence[tuple[int, int]]) -> None:
-        for row, at in places:
-            cell = self.cells[row][at]
-            cell.edition += 1
-            if cell.cached:
-                self._cached -= 1
-            self._counts[cell.state] -= 1
-            self._counts["waiting"] += 1
-            cell.state, cell.answer, cell.error, cell.cached = "waiting", None, None, False
-            self.picture_errors.pop(row, None)
-            self._urgent.append(Task(row, at, cell.edition))
-        if not places:
+    def _requeue(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
             return
+        for task in tasks:
+            self.picture_errors.pop(task.row, None)
+        self._urgent.extend(tasks)
         self._failure, self._ended = None, None
         self._finished.clear()
         if self._state in ("done", "cancelled", "failed"):
             self._state, self._note = "waiting", ""
-        self._announce({row for row, _ in places})
+        self._announce({task.row for task in tasks})
         self._worker.submit(self, urgent=True)
-
-    def _current(self, task: Task) -> Cell | None:
-        """The task's cell, unless it was asked anew since or is answered already."""
-        cell = self.cells[task.row][task.prompt]
-        is_open = cell.state in ("waiting", "running")
-        return cell if is_open and cell.edition == task.edition else None
-
-    def _set(self, tasks: Iterable[Task], state: State) -> None:
-        for task in tasks:
-            cell = self._current(task)
-            if cell is not None:
-                self._counts[cell.state] -= 1
-                self._counts[state] += 1
-                cell.state = state
-
-    def _answer(self, task: Task, text: str, *, cached: bool) -> None:
-        with self._lock:
-            cell = self._current(task)
-            if cell is not None:
-                self._set([task], "done")
-                cell.answer, cell.cached = text, cached
-                self._cached += cached
-
-    def _fail_cell(self, task: Task, message: str) -> None:
-        with self._lock:
-            cell = self._current(task)
-            if cell is not None:
-                self._set([task], "error")
-                cell.error = " ".join(message.split())
 
     def _fail(self, error: Blip2Error) -> None:
         """Stop the whole run: nothing of it can be computed."""
-        self.cancel()
+        rows = range(len(self.cells))
         with self._lock:
-            for cells in self.cells:
-                for cell in cells:
-                    if cell.state in ("waiting", "running"):
-                        self._counts[cell.state] -= 1
-                        self._counts["cancelled"] += 1
-                        cell.state = "cancelled"
-            self._failure = error
+            self._failure = error  # before anything can tell a waiting thread that this has ended
+            self.cancel()
+            self._grid.set(self._grid.tasks(rows, "waiting", "running"), "cancelled")
             self._state, self._note = "failed", str(error)
             self._release()
             self._finished.set()
-        self._announce(range(len(self.cells)))
+        self._announce(rows)
 
     def _finish_if_idle(self) -> None:
         if self._pending or self._urgent or self._parked or self._to_look_up:
             return
-        if self._counts["running"] or self._counts["waiting"]:
+        if self._grid.open:
             return  # a step is under way and will come here again
         self._ahead.clear()
         self._release()
         if not self._finished.is_set():
-            self._state = "cancelled" if self._counts["cancelled"] else "done"
+            self._state = "cancelled" if self._grid.counts["cancelled"] else "done"
             self._note = ""
             self._ended = time.monotonic()
             self._finished.set()
