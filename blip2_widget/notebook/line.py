@@ -109,7 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-cache", action="store_true", help="neither read nor write the store")
     add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
     add("--wait", action="store_true", help="end the cell only when the run has ended")
-    add("--display", choices=["widget", "table", "none"], default="widget")
+    add(
+        "--display",
+        choices=["widget", "table", "none"],
+        default="widget",
+        help="the gallery, the finished frame, or nothing",
+    )
     add("-q", "--quiet", action="store_true", help="show nothing")
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
     return parser
@@ -191,5 +196,5 @@ def help_text() -> str:
             names = ", ".join(action.option_strings)
             value = action.metavar or ("|".join(action.choices) if action.choices else "")
             value = str(value or ("" if action.nargs == 0 else (action.dest or "").upper()))
-            lines.append(f"  {f'{names} {value}':30} {action.help or ''}".rstrip())
+            lines.append(f"  {f'{names} {value}':32} {action.help or ''}".rstrip())
     return "\n".join(lines)

@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+#: Milliseconds; the first answer waits for torch to be imported.
+TIMEOUT = 120_000
 
 #: Chromium calls home at its start unless told not to.
 _QUIET = [
@@ -123,15 +126,41 @@ def _note(message: Any, problems: list[str]) -> None:
         problems.append(f"console: {message.text}")
 
 
-Open = Callable[[str], None]
+class Notebook:
+    """A notebook that is open in JupyterLab, and what a person does with it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def command(self, name: str, **arguments: Any) -> None:
+        """Start one of JupyterLab's commands; does not wait for it to end."""
+        self.page.evaluate(
+            "([name, args]) => { window.jupyterapp.commands.execute(name, args) }",
+            [name, arguments],
+        )
+
+    def run_all(self) -> None:
+        self.command("notebook:run-all-cells")
+
+    def cell(self, number: int) -> Locator:
+        """One cell with its outputs; JupyterLab draws it when it comes near the screen."""
+        cell = self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
+        return cell.first
+
+    def gallery(self) -> Locator:
+        """The first gallery, once it is on the screen."""
+        gallery = self.page.locator(".blip2-gallery").first
+        expect(gallery).to_be_visible(timeout=TIMEOUT)
+        gallery.scroll_into_view_if_needed()
+        return gallery
 
 
 @pytest.fixture
-def open_notebook(lab: tuple[str, Path], page: Page) -> Open:
-    """Opens a notebook by name and waits until its kernel can run cells."""
+def open_notebook(lab: tuple[str, Path], page: Page) -> Callable[[str], Notebook]:
+    """Opens a notebook by its file name and waits until its kernel can run cells."""
     address, _ = lab
 
-    def open_it(name: str) -> None:
+    def open_it(name: str) -> Notebook:
         page.goto(f"{address}/lab/tree/{name}?reset")
         page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
         page.evaluate(
@@ -142,15 +171,25 @@ def open_notebook(lab: tuple[str, Path], page: Page) -> Open:
                 await panel.sessionContext.session.kernel.info;
             }"""
         )
+        return Notebook(page)
 
     return open_it
 
 
 @pytest.fixture
-def run_all(page: Page) -> Callable[[], None]:
-    """Runs every cell and waits until the last has ended."""
+def notebook_of(
+    lab: tuple[str, Path], open_notebook: Callable[[str], Notebook], request: pytest.FixtureRequest
+) -> Callable[..., Notebook]:
+    """Opens a new notebook with the given cells."""
+    _, root = lab
 
-    def run() -> None:
-        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    def write(*cells: str) -> Notebook:
+        name = f"{request.node.name}.ipynb"
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, root / name)
+        return open_notebook(name)
 
-    return run
+    return write
