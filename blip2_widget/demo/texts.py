@@ -1,4 +1,4 @@
-"""Say things about shapes: questions with their answers, and the prompts that hold them.
+"""Say things about shapes: questions with their answers.
 
 Every question is drawn at random from the shapes of a picture, in one of many wordings, so that a
 question typed by a person is likely to look like one the model has learnt.
@@ -143,12 +143,6 @@ _DESCRIBE = (
     "describe the {picture}",
     "describe this {picture}",
 )
-
-
-def question_prompt(question: str, history: Sequence[Example] = ()) -> str:
-    """The prompt for a question, after the questions and answers that went before it."""
-    before = "".join(f"Question: {q} Answer: {a}. " for q, a in history)
-    return f"{before}Question: {question} Answer:"
 
 
 def vary(rng: random.Random, question: str) -> str:

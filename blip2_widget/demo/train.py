@@ -40,7 +40,8 @@ from blip2_widget.demo.architecture import (
 )
 from blip2_widget.demo.pictures import easy_vqa_pictures
 from blip2_widget.demo.scenes import COLOURS, KINDS, MAX_SHAPES, Shape, caption, draw_scene
-from blip2_widget.demo.texts import CAPTION_PREFIXES, Example, ask, converse, question_prompt, vary
+from blip2_widget.demo.texts import CAPTION_PREFIXES, Example, ask, converse, vary
+from blip2_widget.model import conversation_text
 
 SCENES: Final = 40_000
 HELD_OUT: Final = 200
@@ -267,7 +268,7 @@ class RowWriter:
         parts: list[tuple[str, bool]] = []
         for question, answer in talk:
             space = " " if parts else ""
-            parts += [(space + question_prompt(question), False), (f" {answer}", True)]
+            parts += [(space + conversation_text([], question), False), (f" {answer}", True)]
             parts.append((".", False))
         return self._row([*parts[:-1], ("\n", True)])
 
@@ -285,7 +286,7 @@ def sample_texts(rng: random.Random, pictures: Sequence[Picture]) -> Iterator[st
     for picture in rng.sample(pictures, 5000):
         yield f"{rng.choice(CAPTION_PREFIXES)} {caption(picture.shapes)}\n"
         for question, answer in converse(rng, picture.shapes, 4):
-            yield f"{question_prompt(question)} {answer}\n"
+            yield f"{conversation_text([], question)} {answer}\n"
 
 
 def talk_about(rng: random.Random, picture: Picture, turns: int) -> list[Example]:
