@@ -32,7 +32,8 @@ def write_samples(out: Path) -> None:
     """Write the pictures and `samples.csv` into this folder."""
     out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(SEED)
-    rows = [*_easy_vqa_samples(rng, out), *_scene_samples(rng, out)]
+    easy, scenes = list(_easy_vqa_samples(rng, out)), list(_scene_samples(rng, out))
+    rows = [row for pair in zip(easy, scenes, strict=True) for row in pair]
     with (out / "samples.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
