@@ -121,7 +121,7 @@ class Run:
         self._failure: Blip2Error | None = None
         self._started = time.monotonic()
         self._computing_since: float | None = None
-        self._ended: float | None = None
+        self._took: float | None = None
 
     # --- for the person ---------------------------------------------------------------------
 
@@ -203,10 +203,10 @@ class Run:
         with self._lock:
             counts, left = self._grid.counts, self._grid.open
             total = counts.total()
-            now = self._ended or time.monotonic()
+            seconds = time.monotonic() - self._started if self._took is None else self._took
             rate = None
             if self._computing_since is not None and self._computed:
-                rate = self._computed / max(now - self._computing_since, 1e-6)
+                rate = self._computed / max(self._started + seconds - self._computing_since, 1e-6)
             return Progress(
                 state=self._state,
                 note=self._note,
@@ -216,7 +216,7 @@ class Run:
                 cached=self._grid.cached,
                 rate=rate,
                 seconds_left=left / rate if rate and self._state == "running" else None,
-                seconds=now - self._started,
+                seconds=seconds,
                 model=self.located.checkpoint.name,
                 variant=self.variant.name,
             )
@@ -421,10 +421,12 @@ class Run:
         for task in tasks:
             self.picture_errors.pop(task.row, None)
         self._urgent.extend(tasks)
-        self._failure, self._ended = None, None
-        self._finished.clear()
         if self._state in ("done", "cancelled", "failed"):
-            self._state, self._note = "waiting", ""
+            self._state, self._note, self._failure = "waiting", "", None
+            # The clock goes on from where it stood: what lay between was no work.
+            self._started, self._took = time.monotonic() - (self._took or 0.0), None
+            self._computing_since, self._computed = None, 0
+            self._finished.clear()
         self._announce({task.row for task in tasks})
         self._worker.submit(self, urgent=True)
 
@@ -435,9 +437,8 @@ class Run:
             self._failure = error  # before anything can tell a waiting thread that this has ended
             self.cancel()
             self._grid.set(self._grid.tasks(rows, "waiting", "running"), "cancelled")
-            self._state, self._note = "failed", str(error)
             self._release()
-            self._finished.set()
+            self._end("failed", str(error))
         self._announce(rows)
 
     def _finish_if_idle(self) -> None:
@@ -448,10 +449,12 @@ class Run:
         self._ahead.clear()
         self._release()
         if not self._finished.is_set():
-            self._state = "cancelled" if self._grid.counts["cancelled"] else "done"
-            self._note = ""
-            self._ended = time.monotonic()
-            self._finished.set()
+            self._end("cancelled" if self._grid.counts["cancelled"] else "done")
+
+    def _end(self, state: RunState, note: str = "") -> None:
+        self._state, self._note = state, note
+        self._took = time.monotonic() - self._started
+        self._finished.set()
 
     def _release(self) -> None:
         if self._holding:

@@ -278,3 +278,13 @@ def test_progress_adds_up(paths: list[str]) -> None:
     assert (progress.done, progress.total, progress.failed) == (16, 16, 0)
     assert progress.state == "done" and progress.model == "demo"
     assert progress.seconds_left is None and (progress.rate or 0) > 0
+
+
+def test_the_time_between_a_run_and_a_later_question_is_not_counted(paths: list[str]) -> None:
+    result = blip2_widget.caption(paths[:2]).wait()
+    took = result.progress.seconds
+    assert took is not None
+    time.sleep(0.5)
+    assert result.progress.seconds == took
+    result.ask(0, "how many shapes are there?").wait()
+    assert took < (result.progress.seconds or 0) < took + 0.5
