@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
-__all__ = ["Blip2Error", "__version__", "ask", "caption", "load_ipython_extension"]
+__all__ = [
+    "Blip2Error",
+    "__version__",
+    "ask",
+    "caption",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -24,5 +31,16 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     from blip2_widget.notebook.magic import Blip2Magics
 
     shell.register_magics(Blip2Magics)
-    if complete not in shell.Completer.custom_matchers:
-        shell.Completer.custom_matchers.append(complete)
+    shell.Completer.custom_matchers.append(complete)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take back what loading registered; IPython calls this for `%reload_ext` and `%unload_ext`."""
+    from blip2_widget.notebook.completion import complete
+    from blip2_widget.notebook.magic import Blip2Magics
+
+    shell.Completer.custom_matchers.remove(complete)
+    # Left there, an older instance is the one that %config would go on setting.
+    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, Blip2Magics)]
+    for magics in shell.magics_manager.magics.values():
+        magics.pop("blip2", None)

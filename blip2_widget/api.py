@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.data.frames import row_values, take_rows
-from blip2_widget.errors import Blip2Error
+from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
 from blip2_widget.model import GenerationSettings, locate, parse
 from blip2_widget.run import Prompt, Run, columns_in, fill
@@ -101,11 +101,12 @@ def _run(
 
     if on_error not in ("null", "raise"):
         raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
+    at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
     settings = GenerationSettings(
-        max_new_tokens=max_new_tokens or defaults.max_new_tokens,
-        num_beams=num_beams or defaults.num_beams,
+        max_new_tokens=defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
+        num_beams=defaults.num_beams if num_beams is None else num_beams,
         temperature=temperature,
         top_p=top_p,
         seed=seed,
@@ -136,9 +137,6 @@ def _run(
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:
     """The first `n` rows, or `sample` rows drawn at random, in the column's order."""
     total = len(column.values)
-    for option, count in (("n", n), ("sample", sample)):
-        if count is not None and count < 1:
-            raise Blip2Error(f"{option} must be at least 1, not {count}")
     rows = list(range(total))[:n]
     if sample is not None and sample < len(rows):
         rows = sorted(random.Random(seed).sample(rows, sample))

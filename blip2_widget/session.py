@@ -16,6 +16,7 @@ class Defaults:
     """What a call takes where it names nothing else. `batch_size` None: what suits the device.
 
     `max_pixels` bounds a picture before it is decoded; None takes the loader's own bound.
+    `max_resident` variants stay in memory; features on disk take up to `store_gigabytes`.
     """
 
     model: str = DEFAULT
@@ -24,6 +25,8 @@ class Defaults:
     num_beams: int = 1
     batch_size: int | None = None
     max_pixels: int | None = None
+    max_resident: int = 2
+    store_gigabytes: float = 4.0
 
 
 @dataclass
@@ -37,7 +40,14 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The store on disk, shared by all kernels of this user."""
-        return Store()
+        return Store(max_bytes=int(self.defaults.store_gigabytes * 1e9))
+
+    def set_default(self, name: str, value: object) -> None:
+        """Set one of the defaults; what is already made by it follows."""
+        setattr(self.defaults, name, value)
+        self.manager.max_resident = self.defaults.max_resident
+        if "store" in vars(self):
+            self.store.max_bytes = int(self.defaults.store_gigabytes * 1e9)
 
 
 _lock = threading.Lock()

@@ -24,7 +24,7 @@ class ImageError(Blip2Error):
     """One value that cannot be read as a picture; `kind` tells the reasons apart."""
 
     def __init__(self, kind: Kind, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(message)
         self.kind = kind
 
 

@@ -61,6 +61,11 @@ class Checkpoint:
     revision: str | None = None
 
     @property
+    def label(self) -> str:
+        """The name as it is shown: of a folder its last part, which is the same everywhere."""
+        return Path(self.name).name if self.is_folder else self.name
+
+    @property
     def is_folder(self) -> bool:
         return Path(self.source).is_dir()
 

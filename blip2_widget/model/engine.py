@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from blip2_widget.errors import Blip2Error
+from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ class GenerationSettings:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise Blip2Error("max_new_tokens must be at least 1")
-        if self.num_beams < 1:
-            raise Blip2Error("num_beams must be at least 1")
+        at_least_one(max_new_tokens=self.max_new_tokens, num_beams=self.num_beams)
         if self.temperature is not None and self.temperature <= 0:
             raise Blip2Error("temperature must be above 0; leave it out for the likeliest answer")
         if not 0 < self.top_p <= 1:

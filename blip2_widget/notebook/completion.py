@@ -8,9 +8,11 @@ from IPython.core.completer import (
     SimpleMatcherResult,
     context_matcher,
 )
+from IPython.core.getipython import get_ipython
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import NAMES, names
-from blip2_widget.notebook.line import PARSER, SUBCOMMANDS
+from blip2_widget.notebook.line import PARSER, SUBCOMMANDS, split
 
 _VALUES = {
     "-m": names,
@@ -24,9 +26,13 @@ _CACHE = ["stats", "path", "clear"]
 
 @context_matcher()  # type: ignore[untyped-decorator]
 def complete(context: CompletionContext) -> SimpleMatcherResult:
-    """Sub-commands, options and their values; a target is left to Python's own completion."""
+    """Sub-commands, options and their values, and a target's attributes; names are left to Python's
+    own completion."""
     line = context.line_with_cursor[: context.cursor_position]
-    words = line.lstrip().split()
+    try:
+        words = split(line)
+    except Blip2Error:  # inside a quote or a bracket: what stands there is the person's
+        return {"completions": []}
     if not words or words[0] not in ("%blip2", "%%blip2"):
         return {"completions": []}
     token = "" if line.endswith(" ") else words.pop()
@@ -47,6 +53,10 @@ def _offers(before: list[str], token: str) -> list[str]:
         return list(_VALUES[before[-1]]())
     if token.startswith("-"):
         return [name for action in PARSER._actions for name in action.option_strings]
+    if before[0] in ("caption", "ask") and "." in token:
+        # Jedi, which completes attributes elsewhere, does not know a magic's line as Python.
+        shell = get_ipython()
+        return shell.Completer.attr_matches(token) if shell else []
     if before[0] == "cache":
         return ["answers", "features", "all"] if before[-1] == "clear" else _CACHE
     return []

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    magics_class,
+    needs_local_scope,
+    output_can_be_silenced,
+)
 from IPython.core.magic import no_var_expand as keeps_braces
-from traitlets import Float, Int, Unicode, observe
+from IPython.display import display
+from traitlets import Float, Int, Unicode
 
 import blip2_widget.api as api
-from blip2_widget.errors import Blip2Error
+from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
 from blip2_widget.notebook.reports import models_frame, status_text
 from blip2_widget.notebook.result import Result
 from blip2_widget.notebook.targets import target, texts, with_variables
 from blip2_widget.session import current
+
+#: What `use` sets beside model and variant.
+_COUNTS = ("max_new_tokens", "num_beams", "batch_size")
 
 
 @magics_class
@@ -26,50 +37,44 @@ class Blip2Magics(Magics):
 
     model = Unicode(help="the checkpoint where a line has no -m").tag(config=True)
     variant = Unicode(help="the variant where a line has no --variant").tag(config=True)
-    max_new_tokens = Int(help="the longest answer, in tokens").tag(config=True)
-    num_beams = Int(help="beams to search; 1 is greedy").tag(config=True)
+    max_new_tokens = Int(1, min=1, help="the longest answer, in tokens").tag(config=True)
+    num_beams = Int(1, min=1, help="beams to search; 1 is greedy").tag(config=True)
     batch_size = Int(
-        None, allow_none=True, help="answers computed at a time; None: what suits the device"
+        None, min=1, allow_none=True, help="answers computed at a time; None: what suits the device"
     ).tag(config=True)
     max_pixels = Int(
-        None, allow_none=True, help="the largest picture that is decoded, in pixels"
+        None, min=1, allow_none=True, help="the largest picture that is decoded, in pixels"
     ).tag(config=True)
-    max_resident = Int(help="how many model variants stay in memory").tag(config=True)
-    store_gigabytes = Float(help="the most the store's features take on disk, in GB").tag(
-        config=True
-    )
+    max_resident = Int(1, min=1, help="how many model variants stay in memory").tag(config=True)
+    store_gigabytes = Float(
+        0.0, min=0.0, help="the most the store's features take on disk, in GB"
+    ).tag(config=True)
 
     shell: InteractiveShell
 
     def __init__(self, shell: Any = None, **kwargs: Any) -> None:
-        session = current()
         super().__init__(shell=shell, **kwargs)
-        # What the user's configuration does not set is as the session has it.
-        for name in _DEFAULTS:
-            if name not in self._trait_values or self._trait_values[name] in ("", 0):
-                setattr(self, name, getattr(session.defaults, name))
-        if not self.max_resident:
-            self.max_resident = session.manager.max_resident
+        session = current()
+        configured = self.config.get(type(self).__name__, {})
+        for name, value in asdict(session.defaults).items():
+            if name in configured:
+                session.set_default(name, getattr(self, name))
+            else:
+                setattr(self, name, value)
+        self.observe(self._set_default, list(asdict(session.defaults)))
 
-    @observe("model", "variant", "max_new_tokens", "num_beams", "batch_size", "max_pixels")
-    def _default_changed(self, change: Any) -> None:
-        if change.new not in ("", 0):
-            setattr(current().defaults, change.name, change.new)
-
-    @observe("max_resident")
-    def _max_resident_changed(self, change: Any) -> None:
-        current().manager.max_resident = max(change.new, 1)
-
-    @observe("store_gigabytes")
-    def _store_size_changed(self, change: Any) -> None:
-        current().store.max_bytes = int(change.new * 1e9)
+    def _set_default(self, change: Any) -> None:
+        current().set_default(change.name, change.new)
 
     @needs_local_scope
     @keeps_braces
+    @output_can_be_silenced
     @line_cell_magic
     def blip2(self, line: str, cell: str | None = None, local_ns: Any = None) -> Any:
         """Captions and answers for columns of pictures; `%blip2 help` shows the grammar."""
-        options = grammar.parse(line.rstrip().rstrip(";"))
+        line = line.rstrip()
+        options = grammar.parse(line.rstrip(";"))
+        options.quiet |= line.endswith(";")
         names = {**self.shell.user_ns, **(local_ns or {})}
         if options.sub in ("caption", "ask"):
             return self._look(options, cell, names)
@@ -83,6 +88,8 @@ class Blip2Magics(Magics):
             raise Blip2Error(
                 f"%blip2 {options.sub} needs pictures: %blip2 {options.sub} df.image …"
             )
+        if options.out and not options.out.isidentifier():
+            raise Blip2Error(f"-o takes a variable's name, and {options.out!r} is none")
         images, frame = target(options.words[0], names)
         given = texts(options.words[1:], names)
         if cell is not None and given:
@@ -105,8 +112,6 @@ class Blip2Magics(Magics):
             print(_plan(result))
             return None
         if options.out:
-            if not options.out.isidentifier():
-                raise Blip2Error(f"-o takes a variable's name, and {options.out!r} is none")
             self.shell.user_ns[options.out] = result
         return _shown(result, options)
 
@@ -118,16 +123,17 @@ class Blip2Magics(Magics):
 
     def _use(self, options: argparse.Namespace) -> None:
         """Set defaults, once it is known that they can be run here."""
-        defaults = current().defaults
-        model = options.model or (options.words[0] if options.words else defaults.model)
-        variant = options.variant or defaults.variant
-        located = locate(parse(model))
-        chosen = current().manager.choose(located, variant)
-        self.model, self.variant = model, variant
-        for name in ("max_new_tokens", "num_beams", "batch_size"):
-            if getattr(options, name) is not None:
-                setattr(self, name, getattr(options, name))
-        print(f"using {model} · {chosen.name}" + (" (auto)" if variant == "auto" else ""))
+        counts = {name: getattr(options, name) for name in _COUNTS}
+        at_least_one(**counts)
+        if options.model or options.words or options.variant:
+            model = options.model or (options.words[0] if options.words else self.model)
+            variant = options.variant or self.variant
+            chosen = current().manager.choose(locate(parse(model)), variant)
+            self.model, self.variant = model, variant
+            print(f"using {model} · {chosen.name}" + (" (auto)" if variant == "auto" else ""))
+        for name, count in counts.items():
+            if count is not None:
+                setattr(self, name, count)
 
     def _unload(self, options: argparse.Namespace) -> None:
         name = options.model or (options.words[0] if options.words else None)
@@ -158,22 +164,18 @@ class Blip2Magics(Magics):
         print(grammar.help_text())
 
 
-_DEFAULTS = ("model", "variant", "max_new_tokens", "num_beams", "batch_size", "max_pixels")
-
-
-def _shown(result: Result, options: argparse.Namespace) -> Any:
+def _shown(result: Result, options: argparse.Namespace) -> Result:
     """Show a result as the line asks. The gallery appears before a `--wait`, not after it."""
-    display = "none" if options.quiet else options.display
-    if display == "table":
-        from IPython.display import display as show
-
-        show(result.wait().df)
-        return None
-    if display == "widget" and options.wait:
-        result.show(once=True)
-    if options.wait:
+    how = "none" if options.quiet else options.display
+    if how == "widget" and options.wait:
+        result.show()
+    if how == "table" or options.wait:
         result.wait()
-    return result if display == "widget" else None
+    if how == "table":
+        display(result.df)
+    if how != "widget" or options.wait:
+        result.skip_display()
+    return result
 
 
 def _plan(result: Result) -> str:

@@ -8,6 +8,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model import (
     PUBLISHED,
     choose,
+    free_bytes,
     gigabytes,
     locate,
     needed_bytes,
@@ -40,9 +41,8 @@ def models_frame() -> Any:
             line["parameters"] = f"{size.total / 1e6:.1f} M"
         for each in runnable(machine, family):
             needed = needed_bytes(size, each)
-            free = machine.gpu.free if machine.gpu and each.is_cuda else machine.ram_free
-            text = gigabytes(needed)
-            line[each.name] = text if needed <= free else f"({text})"
+            fits = needed <= free_bytes(each, machine)
+            line[each.name] = gigabytes(needed) if fits else f"({gigabytes(needed)})"
         lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index").fillna("")
 

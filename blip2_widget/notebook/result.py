@@ -6,6 +6,9 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+
 from blip2_widget.data.frames import error_frame, long_frame, wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.run import Progress, Run
@@ -29,14 +32,14 @@ class Result:
     def __init__(self, run: Run, *, raises: bool = False) -> None:
         self.run = run
         self._raises = raises
-        self._is_shown = False
+        self._skipped_in: int | None = None
 
     def __repr__(self) -> str:
         # The same on every run and machine: saved notebooks are compared by it.
         what = ", ".join(prompt.name for prompt in self.run.prompts)
         count = len(self.run.column.values)
         pictures = "1 picture" if count == 1 else f"{count} pictures"
-        return f"{what} · {pictures} · {self.run.located.checkpoint.name}"
+        return f"{what} · {pictures} · {self.run.located.checkpoint.label}"
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -115,19 +118,24 @@ class Result:
         return self
 
     def _ipython_display_(self) -> None:
-        if not self._is_shown:
+        if self._skipped_in is None or self._skipped_in != _cell_number():
             self.show()
-        self._is_shown = False
 
-    def show(self, *, once: bool = False) -> None:
-        """Display the gallery; with `once`, the cell's own display of its result is left out."""
-        from IPython.display import display
-
+    def show(self) -> None:
+        """Display the gallery here."""
         display(self._mimebundle(), raw=True)
-        self._is_shown = once
+
+    def skip_display(self) -> None:
+        """Show nothing where the cell that runs now ends in this result."""
+        self._skipped_in = _cell_number()
 
     def _mimebundle(self) -> dict[str, Any]:
         bundle: Any = self.gallery._repr_mimebundle_()
         data: dict[str, Any] = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
         data["text/plain"] = repr(self)
         return data
+
+
+def _cell_number() -> int | None:
+    shell = get_ipython()
+    return shell.execution_count if shell else None

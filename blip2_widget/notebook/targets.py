@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +97,8 @@ def _evaluate(expression: str, names: Namespace) -> Any:
     except Blip2Error:
         raise
     except NameError as error:
-        raise Blip2Error(f"{error}; run the cell that makes it first") from None
+        close = difflib.get_close_matches(error.name or "", [*names, *dir(builtins)], n=1)
+        hint = f"did you mean {close[0]}?" if close else "run the cell that makes it first"
+        raise Blip2Error(f"{error}; {hint}") from None
     except Exception as error:
         raise Blip2Error(f"{expression} failed: {type(error).__name__}: {error}") from None

@@ -210,14 +210,14 @@ class Run:
             return Progress(
                 state=self._state,
                 note=self._note,
-                done=total - left,
+                done=counts["done"] + counts["error"],
                 total=total,
                 failed=counts["error"],
                 cached=self._grid.cached,
                 rate=rate,
                 seconds_left=left / rate if rate and self._state == "running" else None,
                 seconds=seconds,
-                model=self.located.checkpoint.name,
+                model=self.located.checkpoint.label,
                 variant=self.variant.name,
             )
 

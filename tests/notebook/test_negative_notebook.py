@@ -18,4 +18,4 @@ def test_nbval_fails_on_a_wrong_caption_and_on_a_wrong_column() -> None:
     assert done.returncode == 1
     assert "2 failed, 2 passed" in done.stdout
     assert "a purple elephant" in done.stdout
-    assert "Blip2Error: df has no column 'picture'" in done.stdout
+    assert "Blip2Error: there is no column 'picture'" in done.stdout
