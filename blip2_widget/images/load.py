@@ -57,10 +57,9 @@ def is_missing(value: Any) -> bool:
     """Whether a value says that there is none: None, an empty text, or any library's NaN."""
     if value is None or (isinstance(value, str | bytes) and not value):
         return True
-    # nan, pd.NaT and pd.NA are the values that do not equal themselves.
-    if isinstance(value, float) or type(value).__name__ in ("NAType", "NaTType"):
-        return type(value).__name__ != "float" or value != value
-    return False
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return type(value).__name__ in ("NAType", "NaTType")  # pandas', known without importing it
 
 
 def _open(value: Any) -> Image.Image:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine, GenerationSettings, Kind, Located, Variant, prompt_text
 from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+_log = logging.getLogger(__name__)
 
 #: Part of the features' key: how pixels are made ready. Change it when that changes.
 PREPROCESSING = "blip-pil-1"
@@ -48,6 +52,7 @@ class Answers:
         self._settings = settings
         self._store = store
         self._reads = settings.repeatable and not refresh
+        self._warned = False
 
     def want(self, image_key: str, text: str, kind: Kind) -> Wanted:
         """The answer to a text about a picture, not yet looked up."""
@@ -98,7 +103,7 @@ class Answers:
         seconds = (time.monotonic() - began) / len(distinct)
         texts = {each: answer.text for each, answer in zip(distinct, generated, strict=True)}
         if self._settings.repeatable:
-            self._store.put_answers(
+            stored = [
                 StoredAnswer(
                     key=each.key,
                     features_key=each.features_key,
@@ -112,7 +117,8 @@ class Answers:
                     seconds=seconds,
                 )
                 for each, text in texts.items()
-            )
+            ]
+            self._keep(lambda: self._store.put_answers(stored))
         return texts
 
     def _features(
@@ -127,6 +133,16 @@ class Answers:
         if missing:
             encoded = engine.encode([pixels(images[key]) for key in missing])
             new = dict(zip(missing, encoded, strict=True))
-            self._store.put_features((key, images[key], pack(each)) for key, each in new.items())
+            packed = [(key, images[key], pack(each)) for key, each in new.items()]
+            self._keep(lambda: self._store.put_features(packed))
             found |= new
         return found
+
+    def _keep(self, put: Callable[[], None]) -> None:
+        """Store what was computed; where that fails, it is still shown."""
+        try:
+            put()
+        except Blip2Error as error:
+            if not self._warned:
+                _log.warning("%s; answers are shown, but not kept for the next time", error)
+            self._warned = True

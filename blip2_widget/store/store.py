@@ -8,13 +8,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.store.schema import migrate
 
 #: A local file as it was when it was read: absolute path, bytes, time of change in ns.
@@ -89,9 +90,16 @@ class Store:
         self.max_bytes = max_bytes
         self._lock = threading.RLock()
         # Private, since prompts and answers say what someone looks at.
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.touch(mode=0o600)
-        self._open(str(self.path))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.touch(mode=0o600)
+        except OSError as error:
+            raise Blip2Error(
+                f"the store {self.path} cannot be made ({error.strerror}); set BLIP2_WIDGET_CACHE "
+                "to a folder that you can write to, or write --no-cache"
+            ) from None
+        with self._one_line_errors():
+            self._open(str(self.path))
 
     @classmethod
     def in_memory(cls) -> Store:
@@ -110,7 +118,7 @@ class Store:
         execute = self._connection.execute
         execute("PRAGMA busy_timeout = 30000")
         execute("PRAGMA auto_vacuum = INCREMENTAL")
-        execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(self._connection)
         execute("PRAGMA synchronous = NORMAL")
         migrate(self._connection, name)
 
@@ -145,7 +153,8 @@ class Store:
         }
         if found:
             now = time.time()
-            with self._transaction() as execute_many:
+            # What was found is found, even where its use cannot be noted.
+            with suppress(Blip2Error), self._transaction() as execute_many:
                 execute_many(
                     "UPDATE features SET used_at = ? WHERE key = ?", [(now, key) for key in found]
                 )
@@ -208,7 +217,7 @@ class Store:
 
     def stats(self) -> StoreStats:
         """How much is stored, counted now."""
-        with self._lock:
+        with self._lock, self._one_line_errors():
             execute = self._connection.execute
             count, size = execute(
                 "SELECT count(*), coalesce(sum(nbytes), 0) FROM features"
@@ -228,8 +237,9 @@ class Store:
         with self._transaction():
             for table in tables:
                 self._connection.execute(f"DELETE FROM {table}")
-        with self._lock:
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        with self._lock, self._one_line_errors():
+            # execute would step it once, which frees one page; executescript runs it to its end.
+            self._connection.executescript("PRAGMA incremental_vacuum")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
@@ -244,7 +254,7 @@ class Store:
         for at in range(0, len(keys), _CHUNK):
             chunk = keys[at : at + _CHUNK]
             marks = ", ".join("?" * len(chunk))
-            with self._lock:
+            with self._lock, self._one_line_errors():
                 rows = self._connection.execute(f"{query} ({marks})", chunk).fetchall()
             yield from rows
 
@@ -252,11 +262,40 @@ class Store:
     def _transaction(self) -> Iterator[Any]:
         """All or nothing, and the write lock from the start: a reader that turns writer halfway
         could be refused however long it is ready to wait."""
-        with self._lock:
+        with self._lock, self._one_line_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.executemany
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite itself rolls back on a full disk
+                    self._connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # locked for long, read-only, disk full
+            raise Blip2Error(f"the store {self.path} cannot be used now: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise Blip2Error(
+                f"the store {self.path} is damaged ({error}); move that file away and go on"
+            ) from error
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work side by side.
+
+    The switch is refused at once, whatever the busy timeout, while another process that starts
+    at the same moment makes it; the file keeps it, so waiting a little is enough.
+    """
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
