@@ -21,7 +21,6 @@ __all__ = [
     "ask",
     "caption",
     "load_ipython_extension",
-    "unload_ipython_extension",
 ]
 
 

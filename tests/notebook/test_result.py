@@ -134,7 +134,7 @@ def test_an_interrupt_keeps_what_is_there_and_says_how_much(
     gate.open.set()
     monkeypatch.setattr(Run, "wait", real)
     result.wait(30)
-    assert list(result.answers.state)[0] == "done" and result.progress.state == "cancelled"
+    assert next(iter(result.answers.state)) == "done" and result.progress.state == "cancelled"
     assert "\n" not in str(caught.value)
     assert "interrupted with 1 of 3 answers; they are kept" in str(caught.value)
 
