@@ -57,9 +57,10 @@ def shell(_one_shell: InteractiveShell, own_session: Session) -> Iterator[Intera
     shell = _one_shell
     matchers, configurables = list(shell.Completer.custom_matchers), list(shell.configurables)
     names, config = set(shell.user_ns), copy.deepcopy(shell.config)
-    assert shell.extension_manager.load_extension("blip2_widget") is None
+    extensions = shell.extension_manager
+    assert extensions is not None and extensions.load_extension("blip2_widget") is None
     yield shell
-    shell.extension_manager.loaded.discard("blip2_widget")
+    extensions.loaded.discard("blip2_widget")
     for kind in shell.magics_manager.magics.values():
         kind.pop("blip2", None)
     shell.Completer.custom_matchers = matchers

@@ -111,9 +111,12 @@ def test_equal_pictures_are_computed_once(
 ) -> None:
     encoded: list[int] = []
     real = Engine.encode
-    monkeypatch.setattr(
-        Engine, "encode", lambda self, images: encoded.append(len(images)) or real(self, images)
-    )
+
+    def counting(engine: Engine, images: list[Any]) -> Any:
+        encoded.append(len(images))
+        return real(engine, images)
+
+    monkeypatch.setattr(Engine, "encode", counting)
     picture = Image.open(paths[0]).convert("RGB")
     found = answers(blip2_widget.caption([picture, paths[0], picture.copy(), paths[1]]))
     assert found[0] == found[1] == found[2]
