@@ -131,7 +131,7 @@ def _run(
         refresh=refresh,
         max_pixels=defaults.max_pixels,
     )
-    return Result(run.start() if start else run, raises=on_error == "raise")
+    return Result(run.start() if start else run, raises=on_error == "raise", stored=cache)
 
 
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:

@@ -29,9 +29,10 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(self, run: Run, *, raises: bool = False) -> None:
+    def __init__(self, run: Run, *, raises: bool = False, stored: bool = True) -> None:
         self.run = run
         self._raises = raises
+        self._stored = stored
         self._skipped_in: int | None = None
 
     def __repr__(self) -> str:
@@ -82,9 +83,10 @@ class Result:
         except KeyboardInterrupt:
             self.run.cancel()
             progress = self.run.progress
+            again = "running the cell again" if self._stored else ".retry() on the result"
             raise Blip2Error(
                 f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
-                "and running the cell again goes on from there"
+                f"and {again} goes on from there"
             ) from None
         if self._raises and len(self.errors):
             first = self.errors.iloc[0]
