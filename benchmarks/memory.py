@@ -1,8 +1,12 @@
 """What each variant takes in memory, beside what was planned, and what unloading gives back.
 
 `python -m benchmarks.memory FOLDER [VARIANT …]` loads the checkpoint in FOLDER (made at full size
-with random weights where there is none), each variant in a process of its own. Figures are the
-process's unique set size, in GB of 10⁹ bytes; on a GPU, what the driver says is in use.
+with random weights where there is none), each variant in a process of its own, and answers eight
+prompts. GB are 10⁹ bytes.
+
+On a processor, weights in 16 bit are mapped from the file and take room as the file's pages, which
+the system drops and reads again where it must; what is held is the rest. What is quantised is held.
+Both are read from /proc/self/status. On a GPU, held is what the driver says is in use.
 """
 
 from __future__ import annotations
@@ -10,10 +14,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-
-import psutil
 
 from benchmarks.full_size import save_full_size
 from benchmarks.report import machine_name, table
@@ -29,7 +33,7 @@ from blip2_widget.model import (
 
 
 def measure(folder: Path, name: str) -> list[str]:
-    """Load, answer once, unload; the figures as a row of the table."""
+    """Load, answer, unload; the figures as a row of the table."""
     import torch  # before the first reading: the library itself is not the model's
     import transformers.models.blip_2.modeling_blip_2  # noqa: F401
     from PIL import Image
@@ -38,37 +42,72 @@ def measure(folder: Path, name: str) -> list[str]:
 
     manager, located = ModelManager(), locate(parse(str(folder)))
     variant = manager.choose(located, name)
-    before = _in_use(variant.is_cuda)
-    began = time.perf_counter()
-    engine = manager.load(located, variant).result()
-    seconds = time.perf_counter() - began
-    loaded = _in_use(variant.is_cuda) - before
+    held = gpu_held if variant.is_cuda else process_held
+    before = held()
+    with Peak(held) as peak:
+        began = time.perf_counter()
+        engine = manager.load(located, variant).result()
+        seconds = time.perf_counter() - began
     features = engine.encode([Image.new("RGB", (224, 224), "teal")] * 8)
     engine.generate(features, [""] * 8, GenerationSettings(max_new_tokens=10))
-    working = _in_use(variant.is_cuda) - before
+    answering = held() - before
+    mapped = 0 if variant.is_cuda else _status("RssFile")
     del engine, features
     manager.unload()
     if variant.is_cuda:
         torch.cuda.synchronize()
-    left = _in_use(variant.is_cuda) - before
-    return [
-        name,
-        gigabytes(weight_bytes(located.sizes, variant)),
-        gigabytes(loaded),
-        gigabytes(needed_bytes(located.sizes, variant)),
-        gigabytes(working),
-        gigabytes(max(left, 0)),
-        f"{seconds:.0f} s",
+    left = held() - before
+    figures = [
+        weight_bytes(located.sizes, variant),
+        answering,
+        mapped,
+        peak.bytes - before,
+        needed_bytes(located.sizes, variant),
+        max(left, 0),
     ]
+    return [name, *map(gigabytes, figures), f"{seconds:.0f} s"]
 
 
-def _in_use(cuda: bool) -> int:
-    if cuda:
-        import torch
+def process_held() -> int:
+    """Bytes of memory that are this process's own and no file's."""
+    return _status("RssAnon")
 
-        free, total = torch.cuda.mem_get_info()
-        return int(total - free)
-    return int(psutil.Process().memory_full_info().uss)
+
+def gpu_held() -> int:
+    """Bytes in use on the GPU."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return int(total - free)
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+class Peak:
+    """The largest of readings taken twenty times a second while a block runs."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self.bytes = read()
+        self._read = read
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            self.bytes = max(self.bytes, self._read())
 
 
 def main() -> None:
@@ -91,8 +130,9 @@ def main() -> None:
             sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
         rows.append(done.stdout.strip().splitlines()[-1].split("\t"))
     print(f"opt-2.7b with random weights on {machine_name()}\n")
-    headings = ["variant", "weights, planned", "loaded", "to have free, planned"]
-    print(table([*headings, "answering 8", "left after unload", "loading took"], rows))
+    headings = ["variant", "weights, planned", "held", "mapped from the file"]
+    headings += ["held at most while loading", "to have free, planned", "held after unload"]
+    print(table([*headings, "loading took"], rows))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error, at_least_one
+from blip2_widget.model.memory import trim
 from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Engine:
         self.processor = processor
         self.variant = variant
         self._lock = threading.Lock()
+        # bitsandbytes packs a weight anew when a processor first uses it, and frees the old one.
+        self._to_trim = variant.quantization is not None and not variant.is_cuda
         config = model.config
         self.is_encoder_decoder: bool = not config.use_decoder_only_language_model
         self.end_tokens = _as_set(config.text_config.eos_token_id)
@@ -149,6 +152,9 @@ class Engine:
                 stopping_criteria=StoppingCriteriaList([_stop_when(cancel)] if cancel else []),
                 **_arguments(settings),
             )
+        if self._to_trim:
+            trim()
+            self._to_trim = False
         if cancel is not None and cancel.is_set():
             raise Cancelled
         if self.is_encoder_decoder:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.model.memory import trim
 from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
@@ -38,7 +39,16 @@ def load_model(
     options: dict[str, Any] = {}
     if variant.quantization:
         options["quantization_config"] = _quantization(variant)
-    with _quiet(), _weights_bar(progress):
+
+    def placed(done: int, total: int) -> None:
+        if variant.quantization and not variant.is_cuda:
+            # Quantising frees blocks that the C library keeps: 10 GB of them for opt-2.7b in
+            # int4, five times the model. Source: benchmarks/memory.py with and without this.
+            trim()
+        if progress is not None:
+            progress(done, total)
+
+    with _quiet(), _weights_bar(placed):
         try:
             model = Blip2ForConditionalGeneration.from_pretrained(
                 folder,
@@ -103,7 +113,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _weights_bar(progress: LoadProgress | None) -> Iterator[None]:
+def _weights_bar(progress: LoadProgress) -> Iterator[None]:
     """Hear transformers' loading bar instead of printing it; other threads' bars stay theirs."""
     from transformers.utils import logging
 
@@ -124,7 +134,7 @@ def _weights_bar(progress: LoadProgress | None) -> Iterator[None]:
 class _Bar:
     """As much of tqdm as transformers' loader uses."""
 
-    def __init__(self, progress: LoadProgress | None, iterable: Any = None, **kwargs: Any) -> None:
+    def __init__(self, progress: LoadProgress, iterable: Any = None, **kwargs: Any) -> None:
         self._iterable = iterable
         self._total = kwargs.get("total") or (len(iterable) if hasattr(iterable, "__len__") else 0)
         self._progress = progress
@@ -137,8 +147,7 @@ class _Bar:
 
     def update(self, count: int = 1) -> None:
         self.n += count
-        if self._progress is not None:
-            self._progress(self.n, self._total)
+        self._progress(self.n, self._total)
 
     def __enter__(self) -> _Bar:
         return self

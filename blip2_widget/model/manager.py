@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +12,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
+from blip2_widget.model.memory import give_memory_back
 from blip2_widget.model.variants import Variant, choose, gigabytes, weight_bytes
 
 #: Called with a line for a person, such as "downloading 43 %".
@@ -147,7 +145,7 @@ class ModelManager:
         chosen.clear()
         for resident in dropped:
             resident.future = Future()  # lets go of the engine
-        _give_memory_back()
+        give_memory_back()
         return dropped
 
     def close(self) -> None:
@@ -179,7 +177,7 @@ class ModelManager:
                 resident.variant,
                 lambda done, total: note(f"loading {title} {_percent(done, total)}"),
             )
-            _give_memory_back()  # quantising leaves several times the model's size behind
+            give_memory_back()
             resident.future.set_result(Engine(model, processor, resident.variant))
         except Blip2Error as error:
             resident.future.set_exception(error)
@@ -219,16 +217,3 @@ def _percent(done: int, total: int) -> str:
 
 def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0]
-
-
-def _give_memory_back() -> None:
-    """Return freed memory to the system, which Python and the C library keep otherwise."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):  # another C library than glibc
-            return

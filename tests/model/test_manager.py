@@ -169,3 +169,17 @@ def test_unload_gives_the_memory_back(tiny_opt: Path, tmp_path: Path) -> None:
     weights, loaded, left = map(int, printed.split())
     assert loaded == pytest.approx(weights, rel=0.2)
     assert left < 0.1 * weights
+
+
+@pytest.mark.parametrize(("variant", "trims"), [("cpu-int8", True), ("cpu-bf16", False)])
+def test_quantising_gives_memory_back_while_it_goes_on(
+    manager: ModelManager,
+    tiny_opt: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: str,
+    trims: bool,
+) -> None:
+    trimmed: list[None] = []
+    monkeypatch.setattr(loading, "trim", lambda: trimmed.append(None))
+    load(manager, locate(parse(str(tiny_opt))), variant).result(60)
+    assert bool(trimmed) == trims
