@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -39,7 +40,12 @@ def main() -> int:
         subprocess.run([NPM, "ci", "--no-audit", "--no-fund"], cwd=ROOT / "js", check=True)
     # The notebooks' kernels must be of this environment, whichever is first on the path.
     path = os.pathsep.join((str(Path(PYTHON).parent), os.environ.get("PATH", "")))
-    environment = os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1"}
+    cache = tempfile.TemporaryDirectory()  # neither what is stored here nor a place for more
+    environment = os.environ | {
+        "PATH": path,
+        "HF_HUB_OFFLINE": "1",
+        "BLIP2_WIDGET_CACHE": cache.name,
+    }
     failed = []
     for name, (folder, command) in CHECKS.items():
         print(f"\n=== {name}: {' '.join(command)}", flush=True)
