@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -130,3 +131,32 @@ def test_rooms_use_each_others_public_surface_only() -> None:
         and (node.module or "").startswith(f"blip2_widget.{room}.")
     ]
     assert private == []
+
+
+@pytest.mark.parametrize(
+    ("npm", "said"),
+    [
+        (None, "Node.js (with npm) was not found"),
+        ("#!/bin/sh\necho no network >&2; exit 1\n", "`npm ci --no-audit --no-fund` failed"),
+    ],
+)
+def test_a_build_that_cannot_have_its_front_end_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, npm: str | None, said: str
+) -> None:
+    from hatch_build import FrontEndHook
+
+    (tmp_path / "js").mkdir()
+    if npm:
+        (tmp_path / "npm").write_text(npm)
+        (tmp_path / "npm").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if npm else str(tmp_path))
+    hook = FrontEndHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        hook.initialize("standard", {})
+
+
+def test_the_bundle_and_the_checkpoint_are_in_the_package() -> None:
+    static = PACKAGE / "notebook" / "static"
+    assert {each.name for each in static.iterdir()} >= {"gallery.js", "gallery.css"}
+    weights = PACKAGE / "demo" / "checkpoint" / "model.safetensors"
+    assert weights.stat().st_size < 12_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -91,6 +93,23 @@ def test_a_repeated_question_loads_no_model(paths: list[str], own_session: Sessi
     assert not forbidden.is_set()
     assert again.progress.cached == len(paths)
     assert list(again.answers.cached) == [True] * len(paths)
+
+
+def test_in_a_new_process_a_repeated_question_does_not_even_import_torch(
+    paths: list[str],
+) -> None:
+    first = answers(blip2_widget.ask(paths, CIRCLES))
+    code = (
+        "import sys, blip2_widget\n"
+        "result = blip2_widget.ask(sys.argv[2:], sys.argv[1], model='demo').wait()\n"
+        "print([cells[0].answer for cells in result.run.cells], result.progress.cached)\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, CIRCLES, *paths], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == f"{first} {len(paths)}", done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_new_question_reuses_the_stored_features(
