@@ -17,7 +17,7 @@ from typing import Any
 
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model.sizes import Sizes, sizes_of_folder
+from blip2_widget.model.sizes import Sizes, sizes_of_folder, sizes_of_tensors, weights_in
 
 DEFAULT = "opt-2.7b"
 
@@ -177,17 +177,6 @@ def fetch(located: Located, progress: DownloadProgress | None = None) -> Path:
         raise _unreachable(located.checkpoint, error) from error
 
 
-def weights_in(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint's folder; empty where one of them is missing."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        files = [folder / shard for shard in shards]
-    else:
-        files = [folder / "model.safetensors"]
-    return files if all(file.is_file() for file in files) else []
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config.get("model_type") != "blip-2":
@@ -253,8 +242,6 @@ def _sizes_on_hub(checkpoint: Checkpoint) -> Sizes:
     """Sizes from the headers of a repository's safetensors files, read without their tensors."""
     from huggingface_hub import get_safetensors_metadata
     from huggingface_hub.errors import NotASafetensorsRepoError
-
-    from blip2_widget.model.sizes import sizes_of_tensors
 
     try:
         metadata = get_safetensors_metadata(checkpoint.source, revision=checkpoint.revision)

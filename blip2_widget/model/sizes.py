@@ -33,9 +33,6 @@ class Sizes:
 
 def sizes_of_folder(folder: Path) -> Sizes:
     """Sizes of the checkpoint in `folder`; Blip2Error where it has no safetensors weights."""
-    # Imported here because the catalogue, which knows a folder's files, imports this module.
-    from blip2_widget.model.catalogue import weights_in
-
     files = weights_in(folder)
     if not files:
         raise Blip2Error(
@@ -46,6 +43,17 @@ def sizes_of_folder(folder: Path) -> Sizes:
     for file in files:
         shapes |= {name: tuple(entry["shape"]) for name, entry in _header(file).items()}
     return sizes_of_tensors(shapes)
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint's folder; empty where one of them is missing."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        files = [folder / shard for shard in shards]
+    else:
+        files = [folder / "model.safetensors"]
+    return files if all(file.is_file() for file in files) else []
 
 
 def sizes_of_tensors(shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
