@@ -216,10 +216,10 @@ def _from_hub(checkpoint: Checkpoint, filename: str) -> Path:
 
     try:
         # Asked first because, unlike a download, it is not tried again and again.
-        commit = HfApi().model_info(
-            checkpoint.source, revision=checkpoint.revision, timeout=_HUB_TIMEOUT
-        )
-        return Path(hf_hub_download(checkpoint.source, filename, revision=commit.sha))
+        HfApi().model_info(checkpoint.source, revision=checkpoint.revision, timeout=_HUB_TIMEOUT)
+        # By the revision's name and not by its commit, so that the cache notes which commit the
+        # name stands for, and the checkpoint is found there without the Hub next time.
+        return Path(hf_hub_download(checkpoint.source, filename, revision=checkpoint.revision))
     except GatedRepoError as error:
         raise Blip2Error(
             f"{checkpoint.source} asks for a licence to be accepted on its Hub page; do that and "
