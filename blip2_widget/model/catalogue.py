@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -291,13 +292,18 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _reporting_tqdm(progress: DownloadProgress | None) -> Any:
-    """A tqdm class that prints nothing and adds up the bytes of all of a download's bars."""
+    """A tqdm class that prints nothing and tells how far a download is.
+
+    The Hub's client draws the same bytes twice, as they are received and as they are written.
+    """
     from tqdm import tqdm
 
     bars: dict[int, tuple[int, int]] = {}
+    numbers = itertools.count()
 
     class Reporting(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._number = next(numbers)
             self._counts_bytes = kwargs.get("unit") == "B"
             kwargs.pop("name", None)  # the Hub client's own, which tqdm does not know
             super().__init__(*args, **(kwargs | {"file": io.StringIO()}))
@@ -305,8 +311,8 @@ def _reporting_tqdm(progress: DownloadProgress | None) -> Any:
         def update(self, n: float | None = 1) -> None:
             super().update(n)
             if self._counts_bytes and progress is not None:
-                bars[id(self)] = (int(self.n), int(self.total or self.n))
-                done, total = (sum(parts) for parts in zip(*bars.values(), strict=True))
-                progress(done, total)
+                bars[self._number] = (int(self.n), int(self.total or self.n))
+                # The last bar counts what is on the disk.
+                progress(*bars[max(bars)])
 
     return Reporting

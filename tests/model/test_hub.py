@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from blip2_widget.model import gigabytes
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 #: What the Hub answers about repositories that cannot be had.
 REFUSED = {
@@ -140,7 +142,8 @@ def test_a_checkpoint_is_downloaded_with_progress_and_then_is_there(
     assert said["total"] == said["parameters"]
     assert said["before"] is None and said["after"]
     downloads = [note for note in said["notes"] if note.startswith(f"downloading {name} ")]
-    assert downloads and "100%" in downloads[-1]
+    size = sum(file.stat().st_size for file in Hub.folder.iterdir())
+    assert downloads and downloads[-1].endswith(f" 100% of {gigabytes(size)}")
     loads = [note for note in said["notes"] if note.startswith(f"loading {name} · cpu-fp32 ")]
     assert loads and loads[-1].endswith("100%")
 
