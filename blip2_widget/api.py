@@ -146,7 +146,7 @@ def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None
         column,
         values=[column.values[row] for row in rows],
         labels=[column.labels[row] for row in rows],
-        index=[column.index[row] for row in rows],
+        index=column.index[rows] if hasattr(column.index, "take") else rows,
         frame=take_rows(column.frame, rows),
     )
 

@@ -40,7 +40,7 @@ def wide_frame(run: Run) -> pd.DataFrame:
             {column.name or "image": pd.Series(column.values, dtype=object)}
         ).set_axis(pd.Index(column.index), axis=0)
     else:
-        base = frame.copy(deep=False)
+        base = frame.copy()
     for at, prompt in enumerate(run.prompts):
         name, number = prompt.name, 2
         while name in base.columns:

@@ -19,12 +19,13 @@ from blip2_widget.errors import Blip2Error
 class Column:
     """A column's values with, for each row, a short label and its place in the caller's index.
 
-    `name` is the column's own, `frame` the data frame it belongs to, None where there is none.
+    `index` is pandas' own where the column has one. `name` is the column's, `frame` the data
+    frame it belongs to, None where there is none.
     """
 
     values: Sequence[Any]
     labels: Sequence[str]
-    index: Sequence[Any]
+    index: Any
     name: str | None = None
     frame: Any = None
 
@@ -49,7 +50,7 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
     if hasattr(target, "columns") or hasattr(target, "column_names"):
         raise _not_a_column(target)
     if hasattr(target, "iloc"):  # a pandas Series
-        return _column(list(target), list(target.index), _name(target.name), frame)
+        return _column(list(target), target.index, _name(target.name), frame)
     if hasattr(target, "__next__") or callable(target):
         raise Blip2Error(
             f"a {type(target).__name__} is no column of pictures; give a column, or list(…) of it"
@@ -58,15 +59,22 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
 
 
 def _column(
-    values: list[Any], index: list[Any] | None = None, name: str | None = None, frame: Any = None
+    values: list[Any], index: Any = None, name: str | None = None, frame: Any = None
 ) -> Column:
     if frame is not None and len(frame) != len(values):
         raise Blip2Error(
             f"the column has {len(values)} rows and its frame {len(frame)}; give the frame that "
             "the column was taken from"
         )
+    if hasattr(frame, "iloc"):
+        if index is not None and not frame.index.equals(index):
+            raise Blip2Error(
+                "the column's rows are not its frame's, or in another order; give the frame in "
+                "that order (frame=df.loc[column.index])"
+            )
+        index = frame.index
     if index is None:
-        index = list(frame.index) if hasattr(frame, "iloc") else list(range(len(values)))
+        index = range(len(values))
     labels = [_label(value, place) for value, place in zip(values, index, strict=True)]
     return Column(values, labels, index, name, frame)
 

@@ -7,6 +7,7 @@ computes on the thread they arrive on.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ import traitlets
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import thumbnail
 from blip2_widget.run import Run
+
+_log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -67,6 +70,12 @@ class Gallery(anywidget.AnyWidget):
     # --- from the page ------------------------------------------------------------------------
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        try:
+            self._act_on(content)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            _log.debug("a message that makes no sense: %r", content, exc_info=True)
+
+    def _act_on(self, content: dict[str, Any]) -> None:
         kind = content.get("type")
         if kind == "rows":
             start = max(int(content["start"]), 0)
@@ -75,7 +84,8 @@ class Gallery(anywidget.AnyWidget):
             self.send({"type": "rows", "start": start, "rows": found})
         elif kind == "thumbs":
             rows = [int(row) for row in content["rows"] if 0 <= int(row) < self.row_count]
-            self._wish(str(content["view"]), rows, min(int(content["pixels"]), _MOST_PIXELS))
+            pixels = min(max(int(content["pixels"]), 1), _MOST_PIXELS)
+            self._wish(str(content["view"]), rows, pixels)
         elif kind == "close":
             self._wish(str(content["view"]), [], 0)
         elif kind == "ask":
@@ -121,8 +131,16 @@ class Gallery(anywidget.AnyWidget):
             self._timer = None
         for at in range(0, len(rows), _ROWS_A_MESSAGE):
             piece = rows[at : at + _ROWS_A_MESSAGE]
-            self.send({"type": "changed", "rows": [[row, self._row(row)] for row in piece]})
+            changed = [[row, self._row(row)] for row in piece]
+            self._send_if_open({"type": "changed", "rows": changed})
         self.progress = asdict(self._run.progress)
+
+    def _send_if_open(self, content: dict[str, Any], buffers: Any = None) -> None:
+        """Send from a thread of our own, which must live on where the comm does not."""
+        try:
+            self.send(content, buffers)
+        except Exception:
+            _log.debug("a message could not be sent", exc_info=True)
 
     # --- thumbnails -----------------------------------------------------------------------------
 
@@ -149,7 +167,7 @@ class Gallery(anywidget.AnyWidget):
                 if later:
                     self._wishes[view] = (later, pixels)  # behind the other views' wishes
             made = [self._thumbnail(row, pixels) for row in now]
-            self.send(
+            self._send_if_open(
                 {
                     "type": "thumbs",
                     "rows": now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +30,10 @@ from blip2_widget.session import current
 
 #: What `use` sets beside model and variant.
 _COUNTS = ("max_new_tokens", "num_beams", "batch_size")
+
+
+#: How many words may follow a sub-command.
+_MOST_WORDS = {"models": 0, "status": 0, "use": 1, "unload": 1, "cache": 2, "help": 0}
 
 
 @magics_class
@@ -80,6 +85,12 @@ class Blip2Magics(Magics):
             return self._look(options, cell, names)
         if cell is not None:
             raise Blip2Error(f"%%blip2 {options.sub} takes no body; write %blip2 {options.sub}")
+        too_many = options.words[_MOST_WORDS[options.sub] :]
+        if too_many:
+            raise Blip2Error(
+                f"%blip2 {options.sub} has no use for {too_many[0]!r}; leave it out, "
+                "or see %blip2 help"
+            )
         command = getattr(self, f"_{options.sub}")
         return command(options)
 
@@ -88,7 +99,7 @@ class Blip2Magics(Magics):
             raise Blip2Error(
                 f"%blip2 {options.sub} needs pictures: %blip2 {options.sub} df.image …"
             )
-        if options.out and not options.out.isidentifier():
+        if options.out and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
             raise Blip2Error(f"-o takes a variable's name, and {options.out!r} is none")
         images, frame = target(options.words[0], names)
         given = texts(options.words[1:], names)
@@ -137,6 +148,8 @@ class Blip2Magics(Magics):
 
     def _unload(self, options: argparse.Namespace) -> None:
         name = options.model or (options.words[0] if options.words else None)
+        if name is not None:
+            parse(name)  # a name that means no checkpoint is told with the close ones
         dropped = current().manager.unload(name, options.variant)
         if not dropped:
             print("nothing was loaded" if name is None else f"{name} was not loaded")
@@ -173,9 +186,7 @@ def _shown(result: Result, options: argparse.Namespace) -> Result:
         result.wait()
     if how == "table":
         display(result.df)
-    if how != "widget" or options.wait:
-        result.skip_display()
-    return result
+    return result.quiet() if how != "widget" or options.wait else result
 
 
 def _plan(result: Result) -> str:

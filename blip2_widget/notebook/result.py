@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
@@ -33,7 +33,8 @@ class Result:
         self.run = run
         self._raises = raises
         self._stored = stored
-        self._skipped_in: int | None = None
+        self._quiet_in: int | None = None
+        self._galleries: list[Gallery] = []
 
     def __repr__(self) -> str:
         # The same on every run and machine: saved notebooks are compared by it.
@@ -42,12 +43,14 @@ class Result:
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         return f"{what} · {pictures} · {self.run.located.checkpoint.label}"
 
-    @cached_property
+    @property
     def gallery(self) -> Gallery:
-        """The widget; every view of it stays in step."""
+        """The widget, made when it is first shown; every view of it stays in step."""
         from blip2_widget.notebook.gallery import Gallery
 
-        return Gallery(self.run)
+        if not self._galleries:
+            self._galleries.append(Gallery(self.run))
+        return self._galleries[0]
 
     @property
     def progress(self) -> Progress:
@@ -120,16 +123,18 @@ class Result:
         return self
 
     def _ipython_display_(self) -> None:
-        if self._skipped_in is None or self._skipped_in != _cell_number():
+        if self._quiet_in is None or self._quiet_in != _cell_number():
             self.show()
 
     def show(self) -> None:
         """Display the gallery here."""
         display(self._mimebundle(), raw=True)
 
-    def skip_display(self) -> None:
-        """Show nothing where the cell that runs now ends in this result."""
-        self._skipped_in = _cell_number()
+    def quiet(self) -> Result:
+        """The same result, which shows nothing where the cell that runs now ends in it."""
+        twin = copy.copy(self)
+        twin._quiet_in = _cell_number()
+        return twin
 
     def _mimebundle(self) -> dict[str, Any]:
         bundle: Any = self.gallery._repr_mimebundle_()

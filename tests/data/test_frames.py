@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import blip2_widget
+from blip2_widget.errors import Blip2Error
 from blip2_widget.session import Session
 
 
@@ -38,6 +39,20 @@ def test_the_frame_keeps_its_index_and_columns(index: str, noise: list[Image.Ima
     assert result.df.index.equals(frame.index)
     assert list(result.df.caption) == [cells[0].answer for cells in result.run.cells]
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_column_in_another_order_than_its_frame_is_refused(noise: list[Image.Image]) -> None:
+    frame = pd.DataFrame({"image": noise[:3]})
+    with pytest.raises(Blip2Error, match=r"give the frame in that order"):
+        blip2_widget.caption(frame.image[::-1], frame=frame)
+    turned = frame[::-1]
+    result = blip2_widget.caption(turned.image, frame=turned, n=2).wait(60)
+    assert list(result.df.index) == [2, 1] and list(result.df.image) == [noise[2], noise[1]]
+
+
+def test_the_indexs_name_is_kept_without_a_frame(noise: list[Image.Image]) -> None:
+    series = pd.Series(noise[:3], index=pd.Index(["a", "b", "c"], name="kind"))
+    assert blip2_widget.caption(series, n=2).wait(60).df.index.name == "kind"
 
 
 def test_a_name_that_is_taken_gets_a_number(noise: list[Image.Image]) -> None:

@@ -30,11 +30,8 @@ def test_a_pandas_column_keeps_its_index_and_its_name() -> None:
     frame = pd.DataFrame({"photo": ["x/a.png", "x/a.png", None]}, index=[7, 7, 9])
     column = read_column(frame.photo, frame=frame)
     assert list(column.values[:2]) == ["x/a.png", "x/a.png"]
-    assert (column.index, column.labels, column.name) == (
-        [7, 7, 9],
-        ["a.png", "a.png", "9"],
-        "photo",
-    )
+    assert (list(column.index), column.name) == ([7, 7, 9], "photo")
+    assert column.labels == ["a.png", "a.png", "9"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +40,7 @@ def test_a_pandas_column_keeps_its_index_and_its_name() -> None:
 def test_holders_of_paths_give_the_same_values(make: Callable[[list[str]], Any]) -> None:
     column = read_column(make(["a.png", "b.png"]))
     assert [str(value) for value in column.values] == ["a.png", "b.png"]
-    assert column.index == [0, 1]
+    assert list(column.index) == [0, 1]
 
 
 def test_a_folder_and_a_glob_are_sorted_as_a_person_would(folder: Path) -> None:

@@ -198,6 +198,31 @@ def test_what_makes_no_sense_is_let_pass(make: Any, content: dict[str, Any]) -> 
     assert len(of_type(sent, "rows")) == 1
 
 
+@pytest.mark.parametrize("content", [{"type": "rows"}, {"type": "ask", "row": 0}, ["x"]])
+def test_garbage_prints_no_traceback(
+    shell: Any, make: Any, capsys: pytest.CaptureFixture[str], content: Any
+) -> None:
+    _, gallery, _ = make(start=False)
+    gallery._handle_custom_msg(content, [])
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_a_closed_comm_ends_neither_thumbnails_nor_changes(make: Any, pictures: list[Any]) -> None:
+    _, gallery, sent = make(pictures[:1] * 5, start=False)
+
+    def closed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the comm is closed")
+
+    works, gallery.send = gallery.send, closed
+    receive(gallery, type="thumbs", view="v", rows=[0], pixels=64)
+    gallery._rows_changed([0])
+    until(lambda: not gallery._thumbnailing and gallery._timer is None)
+    gallery.send = works
+    receive(gallery, type="thumbs", view="v", rows=[1], pixels=64)
+    gallery._rows_changed([1])
+    until(lambda: bool(of_type(sent, "thumbs")) and bool(of_type(sent, "changed")))
+
+
 def test_hostile_texts_go_as_plain_texts(make: Any, pictures: list[Any]) -> None:
     text = "<img src=x onerror=alert(1)>"
     result = blip2_widget.ask([pictures[0]], {text: text}, title=text)

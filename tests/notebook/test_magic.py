@@ -50,7 +50,7 @@ def test_m_takes_a_folder_and_o_binds_the_result(
 ) -> None:
     outcome = run_cell(f"%blip2 caption df.image -m {tiny_t5} --wait -o out")
     result = shell.user_ns["out"]
-    assert outcome.value is result and result.run.located.family == "t5"
+    assert outcome.value.run is result.run and result.run.located.family == "t5"
     same = blip2_widget.caption(frame.image, model=str(tiny_t5), cache=False).wait(60)
     assert list(result.df.caption) == list(same.df.caption)
 
@@ -203,6 +203,12 @@ def test_a_result_that_was_waited_for_can_be_shown_later(run_cell: RunCell, cell
     assert run_cell("r").galleries == 1
 
 
+@pytest.mark.parametrize("options", ["-q", "--display none", "--wait -q"])
+def test_a_quiet_line_and_its_result_in_one_cell(run_cell: RunCell, options: str) -> None:
+    assert run_cell(f"%blip2 caption df.image {options} -o out").galleries == 0
+    assert run_cell(f"%blip2 caption df.image {options} -o out\nout").galleries == 1
+
+
 def test_a_dry_run_says_what_would_be_done(
     run_cell: RunCell, shell: InteractiveShell, own_session: Session
 ) -> None:
@@ -269,6 +275,11 @@ def test_settings_reach_the_run(run_cell: RunCell, shell: InteractiveShell) -> N
         ("caption photos/*.jpg", "is no Python expression"),
         ('caption "nothing/*.jpg"', "no file matches 'nothing/*.jpg'"),
         ("caption df.image -o 3x", "-o takes a variable's name"),
+        ("caption df.image -o class", "-o takes a variable's name"),
+        ("models frob", "%blip2 models has no use for 'frob'"),
+        ("use demo demo2", "%blip2 use has no use for 'demo2'"),
+        ("cache clear answers frob", "%blip2 cache has no use for 'frob'"),
+        ("unload dmeo", "did you mean demo?"),
         ("cache frob", "%blip2 cache has no 'frob'; write stats, path, or clear"),
         ("use -m dmeo", "did you mean demo?"),
     ],
