@@ -2,7 +2,8 @@
 
 `python -m benchmarks.memory FOLDER [VARIANT …]` loads the checkpoint in FOLDER (made at full size
 with random weights where there is none), each variant in a process of its own, and answers eight
-prompts. GB are 10⁹ bytes.
+prompts; a quantised one is loaded twice, the second time from what the first has kept on disk.
+GB are 10⁹ bytes.
 
 On a processor, weights in 16 bit are mapped from the file and take room as the file's pages, which
 the system drops and reads again where it must; what is held is the rest. What is quantised is held.
@@ -12,6 +13,7 @@ Both are read from /proc/self/status. On a GPU, held is what the driver says is 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from benchmarks.full_size import save_full_size
 from benchmarks.report import machine_name, table
 from blip2_widget.model import (
     ModelManager,
+    QuantizedWeights,
     gigabytes,
     locate,
     needed_bytes,
@@ -40,7 +43,8 @@ def measure(folder: Path, name: str) -> list[str]:
 
     from blip2_widget.model import GenerationSettings
 
-    manager, located = ModelManager(), locate(parse(str(folder)))
+    kept = QuantizedWeights(folder.parent / "quantised")
+    manager, located = ModelManager(quantized=kept), locate(parse(str(folder)))
     variant = manager.choose(located, name)
     held = gpu_held if variant.is_cuda else process_held
     before = held()
@@ -123,7 +127,9 @@ def main() -> None:
     save_full_size(options.folder)
     gpu = ["cuda-bf16", "cuda-fp16", "cuda-int8", "cuda-int4"] if read_machine().gpu else []
     rows = []
-    for name in options.variants or ["cpu-bf16", "cpu-int8", "cpu-int4", *gpu]:
+    shutil.rmtree(options.folder.parent / "quantised", ignore_errors=True)
+    names = options.variants or ["cpu-bf16", "cpu-int8", "cpu-int4", *gpu]
+    for name in [each for name in names for each in [name] * (2 if "int" in name else 1)]:
         command = [sys.executable, "-m", "benchmarks.memory", str(options.folder), name, "--one"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

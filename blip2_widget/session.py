@@ -6,9 +6,9 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from blip2_widget.model import DEFAULT, ModelManager
+from blip2_widget.model import DEFAULT, ModelManager, QuantizedWeights
 from blip2_widget.run import Worker
-from blip2_widget.store import Store
+from blip2_widget.store import Store, default_path
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Session:
     """The process's shared parts, each made when first needed."""
 
     defaults: Defaults = field(default_factory=Defaults)
-    manager: ModelManager = field(default_factory=ModelManager)
+    manager: ModelManager = field(default_factory=lambda: ModelManager(quantized=_quantized()))
     worker: Worker = field(default_factory=Worker)
 
     @cached_property
@@ -48,6 +48,10 @@ class Session:
         self.manager.max_resident = self.defaults.max_resident
         if "store" in vars(self):
             self.store.max_bytes = int(self.defaults.store_gigabytes * 1e9)
+
+
+def _quantized() -> QuantizedWeights:
+    return QuantizedWeights(default_path().parent / "weights")
 
 
 _lock = threading.Lock()

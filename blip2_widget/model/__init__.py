@@ -8,6 +8,7 @@ from blip2_widget.model.engine import Answer, Cancelled, Engine, GenerationSetti
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
+from blip2_widget.model.quantized import QuantizedWeights
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
     NAMES,
@@ -32,6 +33,7 @@ __all__ = [
     "Located",
     "Machine",
     "ModelManager",
+    "QuantizedWeights",
     "Sizes",
     "Variant",
     "choose",

@@ -27,9 +27,16 @@ _NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
 
 
 def load_model(
-    folder: Path, variant: Variant, progress: LoadProgress | None = None
+    folder: Path,
+    variant: Variant,
+    progress: LoadProgress | None = None,
+    *,
+    quantized: Path | None = None,
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
     """Load a checkpoint from safetensors files onto the variant's device, ready to generate.
+
+    `quantized` is a folder where `save_model` put this checkpoint in this variant: its weights
+    are taken as they are, and only the processor is `folder`'s.
 
     Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read.
     """
@@ -38,10 +45,13 @@ def load_model(
 
     options: dict[str, Any] = {}
     if variant.quantization:
-        options["quantization_config"] = _quantization(variant)
+        # It warns at every product that int8 casts its input, and that a kernel is absent.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        if quantized is None:
+            options["quantization_config"] = _quantization(variant)
 
     def placed(done: int, total: int) -> None:
-        if variant.quantization and not variant.is_cuda:
+        if "quantization_config" in options and not variant.is_cuda:
             # Quantising frees blocks that the C library keeps: 10 GB of them for opt-2.7b in
             # int4, five times the model. Source: benchmarks/memory.py with and without this.
             trim()
@@ -51,7 +61,7 @@ def load_model(
     with _quiet(), _weights_bar(placed):
         try:
             model = Blip2ForConditionalGeneration.from_pretrained(
-                folder,
+                quantized or folder,
                 dtype=getattr(torch, variant.dtype),
                 device_map={"": variant.device},
                 use_safetensors=True,
@@ -64,6 +74,12 @@ def load_model(
             raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
         processor = load_processor(folder, model.config.num_query_tokens)
     return model.eval(), processor
+
+
+def save_model(model: Blip2ForConditionalGeneration, folder: Path) -> None:
+    """Write a model's weights as they are in memory, quantised or not, without its processor."""
+    with _quiet(), _weights_bar(lambda _done, _total: None):
+        model.save_pretrained(folder)
 
 
 def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
@@ -82,8 +98,6 @@ def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
 
 
 def _quantization(variant: Variant) -> Any:
-    # It warns at every product that int8 casts its input, and that an optional kernel is absent.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import torch
     from transformers import BitsAndBytesConfig
 

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back
+from blip2_widget.model.quantized import QuantizedWeights
 from blip2_widget.model.variants import Variant, choose, gigabytes, weight_bytes
 
 #: Called with a line for a person, such as "downloading 43 %".
@@ -51,8 +54,13 @@ class ModelManager:
     """
 
     def __init__(
-        self, max_resident: int = 2, machine: Callable[[], Machine] = read_machine
+        self,
+        max_resident: int = 2,
+        machine: Callable[[], Machine] = read_machine,
+        quantized: QuantizedWeights | None = None,
     ) -> None:
+        """`quantized` keeps quantised weights on disk; without it nothing is kept."""
+        self.quantized = quantized
         self.max_resident = max_resident
         self._machine = machine
         self._lock = threading.RLock()
@@ -172,11 +180,26 @@ class ModelManager:
             # Imported late: these lines are the first to need torch.
             from blip2_widget.model.loading import load_model
 
-            model, processor = load_model(
-                folder,
-                resident.variant,
-                lambda done, total: note(f"loading {title} {_percent(done, total)}"),
-            )
+            def load(quantized: Path | None) -> tuple[Any, Any]:
+                return load_model(
+                    folder,
+                    resident.variant,
+                    lambda done, total: note(f"loading {title} {_percent(done, total)}"),
+                    quantized=quantized,
+                )
+
+            store = self.quantized
+            kept = None if store is None else store.find(located, resident.variant)
+            try:
+                model, processor = load(kept)
+            except Exception:
+                if store is None or kept is None:
+                    raise
+                store.drop(kept)  # damaged, or written by another transformers
+                kept = None
+                model, processor = load(None)
+            if store is not None and kept is None:
+                store.keep(model, located, resident.variant)
             give_memory_back()
             resident.future.set_result(Engine(model, processor, resident.variant))
         except Blip2Error as error:

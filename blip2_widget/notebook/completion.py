@@ -12,7 +12,7 @@ from IPython.core.getipython import get_ipython
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import NAMES, names
-from blip2_widget.notebook.line import PARSER, SUBCOMMANDS, split
+from blip2_widget.notebook.line import CLEARED, PARSER, SUBCOMMANDS, split
 
 _VALUES = {
     "-m": names,
@@ -58,5 +58,5 @@ def _offers(before: list[str], token: str) -> list[str]:
         shell = get_ipython()
         return shell.Completer.attr_matches(token) if shell else []
     if before[0] == "cache":
-        return ["answers", "features", "all"] if before[-1] == "clear" else _CACHE
+        return list(CLEARED) if before[-1] == "clear" else _CACHE
     return []

@@ -22,9 +22,12 @@ SUBCOMMANDS = {
     "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",
     "unload": "give models' memory back:  %blip2 unload [-m demo]",
     "cache": "the store of features and answers:  %blip2 cache [stats | path | clear [answers | "
-    "features | all]]",
+    "features | weights | all]]",
     "help": "show this help",
 }
+
+#: What `cache clear` can clear; weights are those that were quantised.
+CLEARED = ("answers", "features", "weights", "all")
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 

@@ -158,19 +158,24 @@ class Blip2Magics(Magics):
 
     def _cache(self, options: argparse.Namespace) -> None:
         words = options.words or ["stats"]
-        store = current().store
+        store, weights = current().store, current().manager.quantized
         if words == ["stats"]:
             print(store.stats())
+            if weights is not None and weights.size():
+                print(f"quantised weights of checkpoints: {gigabytes(weights.size())}")
         elif words == ["path"]:
             print(store.path)
-        elif words[0] == "clear" and (words[1:] or ["all"])[0] in ("all", "answers", "features"):
+        elif words[0] == "clear" and (words[1:] or ["all"])[0] in grammar.CLEARED:
             what = (words[1:] or ["all"])[0]
-            store.clear(what)
-            print(f"cleared {what if what != 'all' else 'features, answers and aliases'}")
+            if what in ("weights", "all") and weights is not None:
+                weights.clear()
+            if what != "weights":
+                store.clear(what)
+            print(f"cleared {what if what != 'all' else 'features, answers, aliases and weights'}")
         else:
             raise Blip2Error(
                 f"%blip2 cache has no {' '.join(words)!r}; write stats, path, or clear "
-                "[answers | features | all]"
+                f"[{' | '.join(grammar.CLEARED)}]"
             )
 
     def _help(self, _options: argparse.Namespace) -> None:

@@ -33,9 +33,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = loading.load_model
 
-    def counting(folder: Path, variant: Any, progress: Any = None) -> Any:
+    def counting(folder: Path, variant: Any, progress: Any = None, **options: Any) -> Any:
         seen.append(f"{variant.name} on {threading.current_thread().name}")
-        return real(folder, variant, progress)
+        return real(folder, variant, progress, **options)
 
     monkeypatch.setattr(loading, "load_model", counting)
     return seen

@@ -323,7 +323,7 @@ def test_an_error_of_many_lines_in_a_target_is_told_in_one(run_cell: RunCell, ta
 def test_a_run_that_fails_while_it_is_waited_for_fails_the_cell(
     run_cell: RunCell, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("damaged\nfile")
 
     monkeypatch.setattr(place, broken)

@@ -265,7 +265,7 @@ def test_cancel_while_the_model_loads(paths: list[str], own_session: Session) ->
 def test_a_model_that_cannot_be_loaded_fails_the_run_in_one_line(
     paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("damaged\nfile")
 
     monkeypatch.setattr("blip2_widget.model.loading.load_model", broken)
