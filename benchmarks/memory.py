@@ -129,7 +129,7 @@ def main() -> None:
     rows = []
     shutil.rmtree(options.folder.parent / "quantised", ignore_errors=True)
     names = options.variants or ["cpu-bf16", "cpu-int8", "cpu-int4", *gpu]
-    for name in [each for name in names for each in [name] * (2 if "int" in name else 1)]:
+    for name in [each for each in names for _ in range(2 if "int" in each else 1)]:
         command = [sys.executable, "-m", "benchmarks.memory", str(options.folder), name, "--one"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
