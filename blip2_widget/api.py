@@ -116,13 +116,15 @@ def _run(
         raise Blip2Error("the column is empty; there is no picture to look at")
     texts = [_texts(prompt, column) for prompt in prompts]
     located = locate(parse(model or defaults.model))
+    plan = session.manager.plan(located, variant or defaults.variant)
     run = Run(
         column,
         prompts,
         texts,
         title=title or column.name or "pictures",
         located=located,
-        variant=session.manager.choose(located, variant or defaults.variant),
+        variant=plan.variant,
+        better=plan.better,
         settings=settings,
         manager=session.manager,
         store=session.store if cache else Store.in_memory(),
@@ -131,6 +133,8 @@ def _run(
         refresh=refresh,
         max_pixels=defaults.max_pixels,
     )
+    if plan.refusal is not None and run.count_stored() < run.progress.total:
+        raise plan.refusal
     return Result(run.start() if start else run, raises=on_error == "raise", stored=cache)
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import locate, parse
+
+
+def pytest_configure() -> None:
+    """Nothing comes from the store of whoever runs the tests, and nothing goes there."""
+    os.environ.setdefault("BLIP2_WIDGET_CACHE", tempfile.mkdtemp(prefix="blip2-nbval-"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL.Image import Image, registered_extensions
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.images.errors import shortly
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
     """
     if isinstance(target, str | Path):
         return _from_path(target, frame)
-    if isinstance(target, Image | bytes | bytearray | dict):
+    if isinstance(target, Image | bytes | bytearray | memoryview | dict) or hasattr(target, "read"):
         return _column([target], frame=frame)
-    if isinstance(target, np.ndarray):
+    if isinstance(target, np.ndarray) or hasattr(target, "detach"):  # or a torch tensor
         if target.ndim in (2, 3) and target.dtype != object:
             return _column([target], frame=frame)
-        return _column(list(target), frame=frame)
+        return _column([target.item()] if target.ndim == 0 else list(target), frame=frame)
     if isinstance(target, list | tuple):
         return _column(list(target), frame=frame)
     if hasattr(target, "columns") or hasattr(target, "column_names"):
@@ -98,7 +99,14 @@ def _from_path(target: str | Path, frame: Any) -> Column:
     text = str(target)
     if "://" in text or text.startswith("data:"):
         return _column([text], frame=frame)
-    path = Path(text).expanduser()
+    try:
+        return _from_disk(text, Path(text).expanduser())
+    except (OSError, RuntimeError) as error:  # a name too long, no permission, no such home
+        reason = getattr(error, "strerror", None) or error
+        raise Blip2Error(f"{shortly(text)} cannot be looked up: {reason}") from None
+
+
+def _from_disk(text: str, path: Path) -> Column:
     if path.is_dir():
         known = registered_extensions()
         files = [each for each in path.iterdir() if each.suffix.lower() in known and each.is_file()]
@@ -122,7 +130,7 @@ def _sorted(paths: Iterable[str]) -> list[str]:
 
     def pieces(path: str) -> list[tuple[int, int | str]]:
         parts = re.split(r"(\d+)", path)
-        return [(0, int(part)) if part.isdigit() else (1, part.lower()) for part in parts]
+        return [(0, int(part)) if part.isdecimal() else (1, part.lower()) for part in parts]
 
     return sorted(paths, key=pieces)
 

@@ -50,7 +50,10 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _require_public(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise ImageError("url", f"{shortly(url)} is no URL: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ImageError("url", f"{shortly(url)}: only http and https URLs are fetched")
     try:

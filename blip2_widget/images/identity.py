@@ -29,6 +29,7 @@ def file_identity(value: Any) -> tuple[str, int, int] | None:
         return None
     try:
         path = Path(value).expanduser().absolute()
+        str(path).encode()  # a name that is no text cannot be stored, so it is no identity
         status = path.stat()
     except (OSError, ValueError, RuntimeError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import threading
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from blip2_widget.images.fetch import fetch
 
 #: Pillow's own bound on a picture that is no decompression bomb: a quarter of a GB in RGB.
 MAX_PIXELS = 178_956_970
+
+
+#: Images and open files are the caller's, read here from several threads. Pillow reads a lazily
+#: opened image when its pixels are first needed, and two threads at that break it.
+_shared = threading.Lock()
 
 
 def load_image(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -36,6 +42,9 @@ def load_image(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 f"{shortly(value)} has {image.width} × {image.height} pixels, more than "
                 f"{max_pixels:,}; raise it by %config Blip2Magics.max_pixels",
             )
+        if image is value:
+            with _shared:
+                image.load()
         return _to_rgb(_upright(image))
     except ImageError:
         raise
@@ -77,7 +86,11 @@ def _open(value: Any) -> Image.Image:
     if hasattr(value, "__fspath__"):
         return _open_file(Path(value))
     if hasattr(value, "read"):
-        return Image.open(value)
+        with _shared:
+            if getattr(value, "seekable", bool)():
+                value.seek(0)
+            data = value.read()
+        return Image.open(io.BytesIO(data))
     if hasattr(value, "detach"):  # a torch tensor, known without importing torch
         tensor = value.detach().cpu()
         value = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
@@ -111,7 +124,8 @@ def _data_uri(text: str) -> bytes:
     header, _, data = text.partition(",")
     try:
         if header.endswith(";base64"):
-            return base64.b64decode(data, validate=True)
+            plain = b"".join(urllib.parse.unquote_to_bytes(data).split())
+            return base64.b64decode(plain, validate=True)
         return urllib.parse.unquote_to_bytes(data)
     except binascii.Error:
         raise ImageError("truncated", "the data URI's base64 is damaged") from None

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model.catalogue import Located, fetch
+from blip2_widget.model.catalogue import Located, fetch, parse
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back
 from blip2_widget.model.quantized import QuantizedWeights
-from blip2_widget.model.variants import Variant, choose, gigabytes, weight_bytes
+from blip2_widget.model.variants import Variant, choose, gigabytes, runnable, weight_bytes
+from blip2_widget.model.variants import variant as named
 
 #: Called with a line for a person, such as "downloading 43 %".
 Note = Callable[[str], None]
@@ -35,6 +36,7 @@ class Resident:
     """A model in memory, or on its way there. `weights` is in bytes, times in Unix seconds."""
 
     name: str
+    source: str
     variant: Variant
     weights: int
     future: Future[Engine]
@@ -45,6 +47,16 @@ class Resident:
     @property
     def is_loaded(self) -> bool:
         return self.future.done() and self.future.exception() is None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A variant to run in. `better` are those that `auto` would rather have taken if they fitted:
+    what they answered earlier is as good. `refusal` says why nothing can be loaded now."""
+
+    variant: Variant
+    better: list[Variant]
+    refusal: Blip2Error | None
 
 
 class ModelManager:
@@ -79,11 +91,29 @@ class ModelManager:
                 wanted = variant in ("auto", key.variant)
                 if key.identity == located.identity and wanted and not _failed(resident):
                     return resident.variant
-            idle = [r for r in self._resident.values() if r.users == 0 and not r.variant.is_cuda]
-            reclaimable = sum(each.weights for each in idle)
+            idle = [each for each in self._resident.values() if each.users == 0]
         return choose(
-            variant, located.sizes, located.family, self._machine(), reclaimable=reclaimable
+            variant,
+            located.sizes,
+            located.family,
+            self._machine(),
+            reclaimable=sum(each.weights for each in idle if not each.variant.is_cuda),
+            reclaimable_gpu=sum(each.weights for each in idle if each.variant.is_cuda),
         )
+
+    def plan(self, located: Located, variant: str) -> Plan:
+        """What to run a checkpoint in, and what its stored answers may come from."""
+        machine = self._machine()
+        if variant == "auto":
+            wanted = runnable(machine, located.family)
+        else:
+            wanted = [named(variant, machine, located.family)]
+        try:
+            chosen, refusal = self.choose(located, variant), None
+        except Blip2Error as error:
+            chosen, refusal = wanted[-1], error
+        better = wanted[: wanted.index(chosen)] if chosen in wanted else []
+        return Plan(chosen, better, refusal)
 
     def load(self, located: Located, variant: Variant, note: Note | None = None) -> Future[Engine]:
         """The engine, in the future; a second caller shares the first one's loading.
@@ -97,6 +127,7 @@ class ModelManager:
             if resident is None or _failed(resident):
                 resident = Resident(
                     located.checkpoint.name,
+                    located.checkpoint.source,
                     variant,
                     weight_bytes(located.sizes, variant),
                     Future(),
@@ -104,7 +135,7 @@ class ModelManager:
                 self._resident[key] = resident
                 self._loader.submit(self._load, key, resident, located)
             resident.used_at = time.time()
-            if note is not None:
+            if note is not None and not resident.future.done():
                 resident.notes.append(note)
             return resident.future
 
@@ -135,11 +166,12 @@ class ModelManager:
 
         Raises Blip2Error, and drops none, where one of them is answering right now.
         """
+        source = None if name is None else parse(name).source
         with self._lock:
             chosen = {
                 key: resident
                 for key, resident in self._resident.items()
-                if name in (None, resident.name) and variant in (None, key.variant)
+                if source in (None, resident.source) and variant in (None, key.variant)
             }
             busy = [r for r in chosen.values() if r.users or not r.future.done()]
             if busy:

@@ -142,19 +142,26 @@ def runnable(machine: Machine, family: str) -> list[Variant]:
 
 
 def choose(
-    name: str, sizes: Sizes, family: str, machine: Machine, *, reclaimable: int = 0
+    name: str,
+    sizes: Sizes,
+    family: str,
+    machine: Machine,
+    *,
+    reclaimable: int = 0,
+    reclaimable_gpu: int = 0,
 ) -> Variant:
     """The variant called `name`, or for "auto" the best one that fits.
 
-    The best is the fastest that loses nothing: 16 bit on a GPU, then on a processor with bf16
-    arithmetic; quantised ones where those do not fit. `reclaimable` are bytes of RAM that
-    unloading other models would free. Raises Blip2Error, before anything is loaded, where the
-    wanted one does not fit, with the ones that do.
+    The best is the first of NAMES: on a GPU before on a processor, unquantised before quantised.
+    `reclaimable` and `reclaimable_gpu` are bytes of RAM and of GPU memory that unloading other
+    models would free. Raises Blip2Error, before anything is loaded, where the wanted one does not
+    fit, with the ones that do.
     """
     fitting = [
         each
         for each in runnable(machine, family)
-        if needed_bytes(sizes, each) <= free_bytes(each, machine) + reclaimable
+        if needed_bytes(sizes, each)
+        <= free_bytes(each, machine) + (reclaimable_gpu if each.is_cuda else reclaimable)
     ]
     if name == "auto":
         if fitting:

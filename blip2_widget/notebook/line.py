@@ -93,13 +93,23 @@ class _Parser(argparse.ArgumentParser):
         raise Blip2Error(f"{message}; %blip2 help shows how the line is written")
 
 
+def _bare(text: str) -> str:
+    """An option's value without the quotes that a space in it calls for."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%blip2", add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add("words", nargs="*")
-    add("-o", "--out", metavar="NAME", help="bind the result to this name as well")
-    add("-m", "--model", help="a checkpoint: opt-2.7b, demo, …, a folder, a Hub id[@revision]")
-    add("--variant", help="auto, or one such as cpu-bf16 or cuda-int4")
+    add("-o", "--out", metavar="NAME", type=_bare, help="bind the result to this name as well")
+    add(
+        "-m",
+        "--model",
+        type=_bare,
+        help="a checkpoint: opt-2.7b, demo, …, a folder, a Hub id[@revision]",
+    )
+    add("--variant", type=_bare, help="auto, or one such as cpu-bf16 or cuda-int4")
     add("-n", type=int, help="only the first N rows")
     add("--sample", type=int, metavar="N", help="only N rows, drawn at random (with --seed)")
     add("--seed", type=int, help="makes a random choice repeatable")

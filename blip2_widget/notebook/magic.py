@@ -148,8 +148,6 @@ class Blip2Magics(Magics):
 
     def _unload(self, options: argparse.Namespace) -> None:
         name = options.model or (options.words[0] if options.words else None)
-        if name is not None:
-            parse(name)  # a name that means no checkpoint is told with the close ones
         dropped = current().manager.unload(name, options.variant)
         if not dropped:
             print("nothing was loaded" if name is None else f"{name} was not loaded")

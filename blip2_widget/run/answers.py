@@ -36,7 +36,8 @@ class Wanted:
 class Answers:
     """What one model variant answers under one group of settings. Knows pictures by their keys.
 
-    With `refresh` stored answers are not read, only replaced.
+    With `refresh` stored answers are not read, only replaced. What the `better` variants have
+    stored is read as well.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class Answers:
         settings: GenerationSettings,
         store: Store,
         refresh: bool,
+        better: Sequence[Variant] = (),
     ) -> None:
         self._located = located
         self._variant = variant
+        self._better = better
         self._settings = settings
         self._store = store
         self._reads = settings.repeatable and not refresh
@@ -56,29 +59,36 @@ class Answers:
 
     def want(self, image_key: str, text: str, kind: Kind) -> Wanted:
         """The answer to a text about a picture, not yet looked up."""
-        prompt = prompt_text(text, kind, self._located.family)
+        return self._wanted(image_key, prompt_text(text, kind, self._located.family), self._variant)
+
+    def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, str]:
+        """The answers that are in the store."""
+        found: dict[Wanted, str] = {}
+        if not self._reads:
+            return found
+        missing = list(dict.fromkeys(wanted))
+        for variant in (self._variant, *self._better):
+            keys = {self._wanted(w.image_key, w.prompt, variant).key: w for w in missing}
+            answers = self._store.answers(list(keys))
+            found |= {keys[key]: answer.text for key, answer in answers.items()}
+            missing = [each for each in missing if each not in found]
+        return found
+
+    def _wanted(self, image_key: str, prompt: str, variant: Variant) -> Wanted:
         features = features_key(
             image_key,
             checkpoint=self._located.identity,
-            vision=self._variant.dtype,
+            vision=variant.dtype,
             preprocessing=PREPROCESSING,
         )
         key = answer_key(
             features,
-            language=self._variant.language,
+            language=variant.language,
             prompt=prompt,
             settings=self._settings.stored_as(),
             seed=self._settings.seed if self._settings.samples else None,
         )
         return Wanted(image_key, prompt, features, key)
-
-    def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, str]:
-        """The answers that are in the store."""
-        if not self._reads:
-            return {}
-        by_key = {each.key: each for each in wanted}
-        found = self._store.answers(list(by_key))
-        return {by_key[key]: answer.text for key, answer in found.items()}
 
     def compute(
         self,

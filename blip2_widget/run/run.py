@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -82,12 +83,14 @@ class Run:
         manager: ModelManager,
         store: Store,
         worker: Worker,
+        better: Sequence[Variant] = (),
         batch_size: int | None = None,
         refresh: bool = False,
         max_pixels: int | None = None,
     ) -> None:
         """`texts[prompt][row]` is each prompt's text on each row. With `refresh` stored answers
-        are computed again. `batch_size` counts answers; None takes one that suits the device."""
+        are computed again. What the `better` variants answered is taken too. `batch_size` counts
+        answers; None takes one that suits the device."""
         self.column = column
         self.prompts = list(prompts)
         self.title = title
@@ -98,7 +101,7 @@ class Run:
         self.picture_errors: dict[int, ImageError] = {}
         self._manager = manager
         self._store = store
-        self._answers = Answers(located, variant, settings, store, refresh)
+        self._answers = Answers(located, variant, settings, store, refresh, better)
         self._worker = worker
         self._batch_size = batch_size or (32 if variant.is_cuda else 8)
         self._refresh = refresh
@@ -173,6 +176,8 @@ class Run:
         with self._lock:
             chosen = range(len(self.cells)) if rows is None else rows
             failed = self._grid.tasks(chosen, "error", "cancelled")
+            for task in failed:
+                self._keys.pop(task.row, None)  # the file may be another one by now
             self._requeue([self._grid.reopen(task.row, task.prompt) for task in failed])
 
     def count_stored(self) -> int:
@@ -304,7 +309,8 @@ class Run:
                 if identity is not None:
                     aliases[identity] = picture.key
         if aliases:
-            self._store.put_aliases(aliases)
+            with suppress(Blip2Error):  # a store that cannot be written costs time, no answers
+                self._store.put_aliases(aliases)
         for task in chunk.tasks:
             picture = chunk.pictures.get(task.row, Picture())
             if picture.error is not None:
@@ -370,6 +376,7 @@ class Run:
                 self._finish_if_idle()
             else:
                 self._parked[urgent] = chunk
+        self._announce({task.row for task in chunk.tasks})
 
     def _hear(self, line: str) -> None:
         self._note = line

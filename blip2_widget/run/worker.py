@@ -1,4 +1,4 @@
-"""The one thread that computes: runs take turns, and what a person just typed goes first."""
+"""The one thread that computes: one run after another, and what a person just typed first."""
 
 from __future__ import annotations
 

@@ -278,6 +278,8 @@ class Store:
             yield
         except sqlite3.OperationalError as error:  # locked for long, read-only, disk full
             raise Blip2Error(f"the store {self.path} cannot be used now: {error}") from error
+        except sqlite3.ProgrammingError as error:  # closed: the file itself is well
+            raise Blip2Error(f"the store {self.path} cannot be used now: {error}") from error
         except sqlite3.DatabaseError as error:
             raise Blip2Error(
                 f"the store {self.path} is damaged ({error}); move that file away and go on"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import read_column
+from blip2_widget.images import file_identity, load_image, read_column
 
 
 @pytest.fixture
@@ -57,6 +60,11 @@ def test_one_picture_is_a_column_of_one() -> None:
         np.zeros((4, 4, 3), np.uint8),
         np.zeros((4, 4)),
         b"bytes",
+        memoryview(b"bytes"),
+        io.BytesIO(b"bytes"),
+        torch.zeros(3, 4, 4),
+        torch.zeros(4, 4, 3, dtype=torch.uint8),
+        np.array("a.png"),
         {"bytes": b"x", "path": None},
         "https://example.org/a.png?size=2",
         "data:image/png;base64,AAAA",
@@ -67,6 +75,28 @@ def test_one_picture_is_a_column_of_one() -> None:
 
 def test_an_array_of_four_axes_is_many_pictures() -> None:
     assert len(read_column(np.zeros((3, 4, 4, 3), np.uint8)).values) == 3
+    assert len(read_column(torch.zeros(5, 3, 4, 4)).values) == 5
+
+
+@pytest.mark.parametrize(
+    "nothing", [[], (), np.array([]), pd.Series([], dtype=object), pl.Series([])]
+)
+def test_an_empty_column_has_no_rows(nothing: Any) -> None:
+    column = read_column(nothing)
+    assert (list(column.values), list(column.labels), list(column.index)) == ([], [], [])
+
+
+def test_a_superscript_in_a_name_is_no_number_to_sort_by(folder: Path) -> None:
+    (folder / "2.png").rename(folder / "1²3.png")
+    assert read_column(folder).labels == ["1²3.png", "10.png", "a.png", "B.jpg"]
+
+
+def test_a_file_whose_name_is_no_text_is_a_row(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (2, 2)).save(tmp_path / name)
+    (value,) = read_column(tmp_path).values
+    assert load_image(value).size == (2, 2)
+    assert file_identity(value) is None
 
 
 @pytest.mark.parametrize(
@@ -76,6 +106,9 @@ def test_an_array_of_four_axes_is_many_pictures() -> None:
         (pd.DataFrame(), "this is a whole table"),
         ("nothing/*.png", "no file matches 'nothing/*.png'"),
         ("gone.png", "there is no file or folder 'gone.png'"),
+        ("x" * 5000, "cannot be looked up: File name too long"),
+        ("~nobody-of-this-name/a.png", "cannot be looked up: "),
+        ("a\0b.png", "there is no file or folder"),
         (7, "a int is no column of pictures"),
         (iter(["a.png"]), "give a column, or list(…) of it"),
         (print, "is no column of pictures"),

@@ -95,10 +95,19 @@ def test_what_is_too_large_is_not_read_to_its_end(
     assert caught.value.kind == "too-large"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "[::1]", "169.254.169.254"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254"]
+)
 def test_private_addresses_are_not_read_from(host: str) -> None:
     with pytest.raises(ImageError, match="private network"):
         load_image(f"http://{host}/a.png")
+
+
+@pytest.mark.parametrize("url", ["http://[bad/a.png", "http://", "http://example.org:99999/a"])
+def test_a_text_that_is_no_url_is_told_as_one(url: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        load_image(url)
+    assert caught.value.kind == "url" and url in str(caught.value)
 
 
 def test_a_server_that_is_not_there_is_one_line(reachable: str) -> None:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,11 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "memoryview": lambda _: memoryview(png()),
     "open file": lambda _: io.BytesIO(png()),
     "data URI": lambda _: "data:image/png;base64," + base64.b64encode(png()).decode(),
+    "wrapped data URI": lambda _: "data:image/png;base64," + base64.encodebytes(png()).decode(),
+    "quoted data URI": lambda _: (
+        "data:image/png;base64," + quote(base64.b64encode(png()).decode(), safe="")
+    ),
+    "data URI without base64": lambda _: "data:image/png," + quote(png()),
     "file URI": file_uri,
     "Pillow": lambda _: Image.fromarray(PIXELS),
     "bytes in a dict": lambda _: {"bytes": png(), "path": None},
@@ -172,6 +178,11 @@ def test_the_exif_turn_is_applied(orientation: int) -> None:
     assert (pixels_of(data) == upright).all()
 
 
+def test_a_damaged_exif_note_costs_no_picture() -> None:
+    data = encoded(Image.new("RGB", (6, 4), "white"), "JPEG", exif=b"Exif\0\0no note at all")
+    assert (pixels_of(data) == 255).all()
+
+
 def test_of_an_animation_the_first_frame_is_taken() -> None:
     frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -200,6 +211,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a folder": (lambda folder: folder, "is-a-folder"),
     "a null in the path": (lambda _: "a\0b.png", "truncated"),
     "a text file": (lambda _: b"not a picture\nat all", "not-an-image"),
+    "an open text": (lambda _: io.StringIO("not a picture"), "truncated"),
     "half a PNG": (lambda _: png(np.tile(PIXELS, (40, 40, 1)))[:300], "truncated"),
     "half a JPEG": (lambda _: png(np.tile(PIXELS, (40, 40, 1)), "JPEG")[:700], "truncated"),
     "bad base64": (lambda _: "data:image/png;base64,%%%", "truncated"),
@@ -244,3 +256,18 @@ def test_any_prefix_of_a_picture_is_an_error_and_never_a_crash() -> None:
     for length in range(1, len(data) - 2, 37):
         with pytest.raises(ImageError):
             load_image(data[:length])
+
+
+def test_a_lazily_opened_image_is_bound_before_it_is_decoded() -> None:
+    lazy = Image.open(io.BytesIO(png(np.tile(PIXELS, (10, 10, 1)))))
+    with pytest.raises(ImageError, match="more than 100"):
+        load_image(lazy, max_pixels=100)
+    assert (pixels_of(lazy)[:3, :5] == PIXELS).all()
+
+
+def test_a_file_that_cannot_be_wound_back_is_read_as_it_stands() -> None:
+    class Stream:
+        def read(self) -> bytes:
+            return png()
+
+    assert (pixels_of(Stream()) == PIXELS).all()

@@ -143,3 +143,10 @@ def test_visible_devices_are_numbered_as_cuda_does(
 def test_bytes_read_well() -> None:
     assert gigabytes(14_430_000_000) == "14.4 GB"
     assert gigabytes(9_000_000) == "9 MB"
+
+
+def test_idle_models_free_the_memory_they_are_in() -> None:
+    gpu = Gpu(0, "L4", 24 * GB, 1 * GB, (8, 9))
+    machine = Machine(64 * GB, 30 * GB, cpu_bf16=True, gpu=gpu)
+    assert choose("auto", OPT, "opt", machine, reclaimable=20 * GB).name == "cpu-bf16"
+    assert choose("auto", OPT, "opt", machine, reclaimable_gpu=20 * GB).name == "cuda-bf16"

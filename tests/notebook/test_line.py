@@ -106,3 +106,8 @@ def test_help_names_everything() -> None:
     text = help_text()
     for word in [*SUBCOMMANDS, "--variant", "--no-cache", "--display", "{column}"]:
         assert word in text
+
+
+def test_an_options_value_may_stand_in_quotes() -> None:
+    options = parse("""caption df.image -m "my models/blip 2" -o 'x' --variant "auto" """)
+    assert (options.model, options.out, options.variant) == ("my models/blip 2", "x", "auto")

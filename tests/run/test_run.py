@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ from PIL import Image
 import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import Engine, ModelManager
+from blip2_widget.model import Engine, Machine, ModelManager
 from blip2_widget.notebook.result import Result
 from blip2_widget.session import Session
 
@@ -310,3 +312,81 @@ def test_the_time_between_a_run_and_a_later_question_is_not_counted(paths: list[
     assert result.progress.seconds == took
     result.ask(0, "how many shapes are there?").wait()
     assert took < (result.progress.seconds or 0) < took + 0.5
+
+
+def crowded(session: Session) -> None:
+    """From now on the machine has no memory to spare."""
+    session.manager.unload()
+    session.manager._machine = lambda: Machine(16 * 10**9, 10**8, cpu_bf16=True)
+
+
+@pytest.mark.parametrize("variant", ["auto", "cpu-bf16"])
+def test_stored_answers_need_no_memory_for_a_model(
+    paths: list[str], own_session: Session, variant: str
+) -> None:
+    first = answers(blip2_widget.ask(paths, CIRCLES, variant=variant))
+    crowded(own_session)
+    assert answers(blip2_widget.ask(paths, CIRCLES, variant=variant)) == first
+    with pytest.raises(Blip2Error, match="are free"):
+        blip2_widget.ask(paths, "what is new?", variant=variant)
+
+
+def test_auto_takes_what_a_better_variant_answered_before(
+    paths: list[str], own_session: Session
+) -> None:
+    first = answers(blip2_widget.ask(paths, CIRCLES, variant="cpu-bf16"))
+    own_session.manager.unload()
+    plan = own_session.manager.plan
+
+    def only_int4(located: Any, variant: str) -> Any:
+        made = plan(located, variant)
+        names = [each.name for each in [*made.better, made.variant]]
+        assert names[0] == "cpu-bf16"
+        int4 = plan(located, "cpu-int4").variant
+        return dataclasses.replace(made, variant=int4, better=[made.variant])
+
+    own_session.manager.plan = only_int4  # type: ignore[method-assign]
+    again = blip2_widget.ask(paths, CIRCLES)
+    assert answers(again) == first and again.progress.cached == len(paths)
+
+
+def test_images_that_are_opened_lazily_are_read_by_one_thread_at_a_time(
+    paths: list[str],
+) -> None:
+    images = [Image.open(paths[0])] * 3 + [Image.open(path) for path in paths]
+    with Path(paths[0]).open("rb") as one, Path(paths[1]).open("rb") as two:
+        result = blip2_widget.caption([*images, one, two, one, two], batch_size=16)
+        result.gallery._wish("v", list(range(len(images))), 64)
+        assert list(result.wait(60).errors.error) == []
+
+
+def test_a_store_that_cannot_be_written_costs_no_answer(
+    paths: list[str], own_session: Session
+) -> None:
+    connection = own_session.store._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    result = blip2_widget.caption(paths).wait(60)
+    assert all(answers(result)) and result.progress.state == "done"
+    assert own_session.store.stats().features == 0
+
+
+def test_a_run_leaves_nothing_behind_in_the_manager(paths: list[str], own_session: Session) -> None:
+    blip2_widget.caption(paths, batch_size=1).wait(60)
+    (resident,) = own_session.manager.resident()
+    assert resident.notes == [] and resident.users == 0
+
+
+def test_a_file_that_was_replaced_is_read_anew_by_retry(
+    paths: list[str], own_session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "one.png"
+    shutil.copy(paths[0], path)
+    result = blip2_widget.caption([str(path)])
+    result.wait(60)
+    shutil.copy(paths[1], path)
+    own_session.store.clear("features")
+    result.ask(0, CIRCLES).wait(60)
+    assert "was changed while it was read" in result.errors.error[0]
+    result.retry().wait(60)
+    assert answers(result) == answers(blip2_widget.ask([paths[1]], CIRCLES, cache=False))

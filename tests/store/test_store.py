@@ -187,6 +187,40 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store.sqlite3")
 
 
+def test_a_store_damaged_inside_is_one_line(store: Store, path: Path) -> None:
+    store.put_features((f"f{n}", "i", features(5000)) for n in range(20))
+    store.close()
+    page = 4096
+    whole = path.read_bytes()
+    path.write_bytes(whole[:page] + b"\xff" * (len(whole) - page))
+    with pytest.raises(Blip2Error, match="is damaged") as caught:
+        Store(path).stats()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_closed_store_is_one_line_that_does_not_call_it_damaged(store: Store) -> None:
+    store.close()
+    with pytest.raises(Blip2Error, match="cannot be used now: Cannot operate on a closed"):
+        store.answers(["k"])
+
+
+def test_a_store_that_cannot_be_written_to_still_answers(store: Store) -> None:
+    store.put_features([("f", "i", features())])
+    store._connection.execute("PRAGMA query_only = 1")
+    assert store.features(["f"]) == {"f": features()}
+    with pytest.raises(Blip2Error, match="cannot be used now: attempt to write a readonly"):
+        store.put_answers([answer()])
+
+
+def test_a_read_only_folder_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:  # root, which tests may run as, is never refused
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(Blip2Error, match=r"cannot be made \(Permission denied\); set BLIP2_WIDGET"):
+        Store(path)
+
+
 def test_a_full_disk_is_one_line_and_leaves_what_is_there(store: Store) -> None:
     store.put_answers([answer()])
     (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
