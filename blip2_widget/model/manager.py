@@ -73,12 +73,26 @@ class ModelManager:
     ) -> None:
         """`quantized` keeps quantised weights on disk; without it nothing is kept."""
         self.quantized = quantized
-        self.max_resident = max_resident
+        self._max_resident = max_resident
         self._machine = machine
         self._lock = threading.RLock()
         self._resident: dict[Key, Resident] = {}
         # One loader: two models loading side by side would each count the same memory as free.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="blip2-loader")
+
+    @property
+    def max_resident(self) -> int:
+        """How many variants stay in memory; lowered, idle ones are dropped at once."""
+        return self._max_resident
+
+    @max_resident.setter
+    def max_resident(self, count: int) -> None:
+        self._max_resident = count
+        with self._lock:
+            idle = [each for each in self.resident() if each.is_loaded and not each.users]
+            excess = idle[max(count - (len(self.resident()) - len(idle)), 0) :]
+        for each in excess:
+            self._unload(each.source, each.variant.name)
 
     def choose(self, located: Located, variant: str) -> Variant:
         """The variant to run a checkpoint in, as `variants.choose`.
@@ -166,7 +180,9 @@ class ModelManager:
 
         Raises Blip2Error, and drops none, where one of them is answering right now.
         """
-        source = None if name is None else parse(name).source
+        return self._unload(None if name is None else parse(name).source, variant)
+
+    def _unload(self, source: str | None, variant: str | None) -> list[Resident]:
         with self._lock:
             chosen = {
                 key: resident
@@ -259,7 +275,7 @@ class ModelManager:
             except Blip2Error:
                 if not idle:
                     raise
-            self.unload(idle[0][1].name, idle[0][0].variant)
+            self._unload(idle[0][1].source, idle[0][0].variant)
 
 
 def _failed(resident: Resident) -> bool:

@@ -135,6 +135,8 @@ class Run:
             if not self._refresh:
                 self._to_look_up.extend(range(len(self.cells)))
             self._started = time.monotonic()
+        # Looking up is quick and goes first: what is stored waits for no other run.
+        self._worker.submit(self, urgent=True)
         self._worker.submit(self)
         return self
 
@@ -238,7 +240,7 @@ class Run:
             return False
 
     def _step(self, urgent: bool) -> bool:
-        if not urgent and self._to_look_up:
+        if self._to_look_up:
             self._look_up_known_files()
             return True
         chunk = self._take(urgent)
@@ -449,10 +451,8 @@ class Run:
         self._announce(rows)
 
     def _finish_if_idle(self) -> None:
-        if self._pending or self._urgent or self._parked or self._to_look_up:
-            return
         if self._grid.open:
-            return  # a step is under way and will come here again
+            return
         self._ahead.clear()
         self._release()
         if not self._finished.is_set():

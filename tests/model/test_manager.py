@@ -183,3 +183,13 @@ def test_quantising_gives_memory_back_while_it_goes_on(
     monkeypatch.setattr(loading, "trim", lambda: trimmed.append(None))
     load(manager, locate(parse(str(tiny_opt))), variant).result(60)
     assert bool(trimmed) == trims
+
+
+def test_a_lower_bound_drops_the_least_recently_used_at_once(
+    manager: ModelManager, tiny_opt: Path
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    for variant in ("cpu-fp32", "cpu-bf16"):
+        load(manager, located, variant).result(60)
+    manager.max_resident = 1
+    assert [each.variant.name for each in manager.resident()] == ["cpu-bf16"]

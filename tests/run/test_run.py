@@ -390,3 +390,25 @@ def test_a_file_that_was_replaced_is_read_anew_by_retry(
     assert "was changed while it was read" in result.errors.error[0]
     result.retry().wait(60)
     assert answers(result) == answers(blip2_widget.ask([paths[1]], CIRCLES, cache=False))
+
+
+def test_what_is_stored_waits_for_no_other_run(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = answers(blip2_widget.ask(paths, CIRCLES))
+    reached, go_on, real = threading.Event(), threading.Event(), Engine.generate
+
+    def gated(*arguments: Any) -> Any:
+        reached.set()
+        assert go_on.wait(60)
+        return real(*arguments)
+
+    monkeypatch.setattr(Engine, "generate", gated)
+    long = blip2_widget.caption(paths, batch_size=1)
+    assert reached.wait(60)
+    # The worker's thread is in the middle of a batch: it comes to the second run after that.
+    stored = blip2_widget.ask(paths, CIRCLES)
+    threading.Timer(0.2, go_on.set).start()
+    assert answers(stored) == first
+    assert long.progress.state != "done"
+    long.wait(60)
