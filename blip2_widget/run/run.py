@@ -51,6 +51,7 @@ class Picture:
 
     key: str | None = None
     image: Image | None = None
+    identity: tuple[str, int, int] | None = None
     error: str | None = None
 
 
@@ -286,13 +287,15 @@ class Run:
 
     def _open(self, row: int) -> Picture:
         """Decode one row's picture; an error is kept, not raised."""
+        # Before the file is read: a change after that must not go by the pixels from before it.
+        identity = file_identity(self.column.values[row])
         try:
             image = self.load_image(row)
         except ImageError as error:
             with self._lock:
                 self.picture_errors[row] = error
             return Picture(error=str(error))
-        return Picture(image_key(image), image)
+        return Picture(image_key(image), image, identity)
 
     def _open_pictures(self, chunk: Chunk) -> None:
         """Find every picture's key, by alias where the file is known and else by its pixels."""
@@ -307,9 +310,8 @@ class Run:
         for row, picture in chunk.pictures.items():
             if picture.key is not None:
                 self._keys[row] = picture.key
-                identity = file_identity(self.column.values[row])
-                if identity is not None:
-                    aliases[identity] = picture.key
+                if picture.identity is not None:
+                    aliases[picture.identity] = picture.key
         if aliases:
             with suppress(Blip2Error):  # a store that cannot be written costs time, no answers
                 self._store.put_aliases(aliases)
