@@ -8,7 +8,8 @@ computed once and every question asked on it. Both steps together give, token fo
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+    from blip2_widget.model.decoding import Row
+
+#: Called between the layers of a model. It may do work of its own with the same engine, so that
+#: what is urgent need not wait for a batch, and ends the batch by raising `Cancelled`.
+Between = Callable[[], None]
+
+#: Bytes of keys and values kept for pictures that were just looked at.
+PREFIX_BYTES = 1 << 30
+#: The share of a batch that must have ended before the rest is gathered into a smaller one.
+_LEAVING_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -64,40 +76,84 @@ class GenerationSettings:
 
 @dataclass(frozen=True)
 class Answer:
-    """`text` without special tokens and outer blanks; `tokens` as generated, end token left out."""
+    """`text` without special tokens and outer blanks; `tokens` as generated, end token left out.
+
+    `logprob` is the natural logarithm of the answer's probability under the model: the sum over
+    its tokens and, where it came to an end by itself, the end token. Sampling changes which tokens
+    are picked, not what the model thinks of them.
+    """
 
     text: str
     tokens: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one decoding step of a batch brought: the rows that ended, by number, and the tokens
+    so far of those that go on."""
+
+    finished: Mapping[int, Answer]
+    running: Mapping[int, Sequence[int]]
 
 
 class Cancelled(Exception):  # noqa: N818 - it is no error
-    """Generation was stopped by its cancel event; nothing of the batch is kept."""
+    """A batch was stopped by the call between its layers; what had ended before is kept."""
 
 
 class Engine:
-    """One loaded checkpoint in one variant. Calls are serialised: one batch at a time."""
+    """One loaded checkpoint in one variant. One pass through the model at a time."""
 
     def __init__(
         self, model: Blip2ForConditionalGeneration, processor: Blip2Processor, variant: Variant
     ) -> None:
+        from blip2_widget.model.decoding import Buffers
+        from blip2_widget.model.prefixes import PrefixCache
+
         self.model = model
         self.processor = processor
         self.variant = variant
-        self._lock = threading.Lock()
+        self.prefixes = PrefixCache(PREFIX_BYTES)
+        self._buffers = Buffers()
+        # Reentrant, since what is urgent runs between the layers of what is not.
+        self._lock = threading.RLock()
+        self._between: Between | None = None
         # bitsandbytes packs a weight anew when a processor first uses it, and frees the old one.
         self._to_trim = variant.quantization is not None and not variant.is_cuda
         config = model.config
         self.is_encoder_decoder: bool = not config.use_decoder_only_language_model
         self.end_tokens = _as_set(config.text_config.eos_token_id)
+        self._start = self.token_ids("")
+        if not variant.is_cuda:
+            _suit_processor(model)
+        for layer in _layers(model):
+            layer.register_forward_pre_hook(self._before_layer)
 
-    def encode(self, images: Sequence[Image]) -> torch.Tensor:
-        """The Q-Former's output of RGB pictures: (len(images), query tokens, Q-Former width),
-        on the CPU in the variant's unquantised type; 32 by 768 for the published checkpoints."""
+    def prepare(self, image: Image) -> torch.Tensor:
+        """An RGB picture as the image encoder reads it: (3, height, width) in fp32, on the CPU.
+        May be called from any thread."""
+        pixels: torch.Tensor = self.processor.image_processor(
+            [image], return_tensors="pt"
+        ).pixel_values[0]
+        return pixels
+
+    def encode(
+        self, images: Sequence[Image | torch.Tensor], between: Between | None = None
+    ) -> torch.Tensor:
+        """The Q-Former's output of RGB pictures, prepared or not: (len(images), query tokens,
+        Q-Former width), on the CPU in the variant's unquantised type; 32 by 768 for the published
+        checkpoints. Raises Cancelled where `between` does."""
         import torch
 
-        pixels = self.processor.image_processor(list(images), return_tensors="pt").pixel_values
-        with self._lock, torch.inference_mode():
-            pixels = pixels.to(self.model.device, self.model.vision_model.dtype)
+        prepared = [
+            each if isinstance(each, torch.Tensor) else self.prepare(each) for each in images
+        ]
+        pixels = torch.stack(prepared)
+        if self.variant.is_cuda:
+            pixels = pixels.pin_memory()
+        with self._computing(between):
+            pixels = pixels.to(self.model.device, non_blocking=True)
+            pixels = pixels.to(self.model.vision_model.dtype)
             output = self.model.get_image_features(pixels, return_dict=True)
             features = output.qformer_outputs.last_hidden_state
             # In fp16 the Q-Former runs in fp32, and generate casts back just here.
@@ -108,58 +164,185 @@ class Engine:
         ids: list[int] = self.processor.tokenizer(prompt).input_ids
         return ids
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """Tokens as a person reads them, without special tokens and outer blanks."""
+        decoded: str = self.processor.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return decoded.strip()
+
+    def check(self, ids: Sequence[int], settings: GenerationSettings) -> None:
+        """Raise Blip2Error where a prompt is longer than the language model can read."""
+        config = self.model.config
+        limit = getattr(config.text_config, "max_position_embeddings", None)
+        needed = config.num_query_tokens + len(ids) + settings.max_new_tokens
+        if limit is not None and needed > limit:
+            raise Blip2Error(
+                f"the prompt has {len(ids)} tokens, and with the picture and {settings.max_new_tokens} "
+                f"new ones that is more than the {limit} this model reads; shorten it"
+            )
+
     def generate(
         self,
         features: torch.Tensor,
         prompts: Sequence[str] | Sequence[Sequence[int]],
         settings: GenerationSettings,
-        cancel: threading.Event | None = None,
+        between: Between | None = None,
     ) -> list[Answer]:
-        """An answer for each row of `features` (rows, query tokens, width) and its prompt, a
-        text or token ids that follow the picture's.
+        """An answer for each row of `features` and its prompt; the arguments are `stream`'s."""
+        answers: dict[int, Answer] = {}
+        for step in self.stream(features, prompts, settings, between=between):
+            answers |= step.finished
+        return [answers[row] for row in range(len(prompts))]
 
-        Raises Cancelled within one decoding step of `cancel` being set, ValueError where the
-        counts differ.
+    def stream(
+        self,
+        features: torch.Tensor,
+        prompts: Sequence[str] | Sequence[Sequence[int]],
+        settings: GenerationSettings,
+        *,
+        pictures: Sequence[str] | None = None,
+        remember: bool = False,
+        between: Between | None = None,
+    ) -> Iterator[Step]:
+        """Answer each row of `features` (rows, query tokens, width) and its prompt, a text or
+        token ids that follow the picture's, and yield after every decoding step.
+
+        `pictures` names each row's picture: rows of one name are read once, and not again while
+        it is remembered. With `remember` a row's prompt and answer are too, for a prompt that goes
+        on from there. Beams come all at once, in one last step.
+
+        Raises Cancelled where `between` does, ValueError where the counts differ, Blip2Error for
+        a prompt that is too long.
         """
         if len(features) != len(prompts):
             raise ValueError(f"{len(features)} rows of features but {len(prompts)} prompts")
         ids = [self.token_ids(p) if isinstance(p, str) else list(p) for p in prompts]
-        if settings.samples and settings.seed is not None:
-            # One at a time, so that a row's answer does not depend on who shares its batch.
-            return [
-                self._generate(features[row : row + 1], [ids[row]], settings, cancel)[0]
-                for row in range(len(ids))
-            ]
-        return self._generate(features, ids, settings, cancel)
+        for row in ids:
+            self.check(row, settings)
+        if settings.num_beams > 1:
+            yield Step(dict(enumerate(self._search_beams(features, ids, settings, between))), {})
+            return
+        yield from self._decode(features, ids, settings, pictures, remember, between)
 
-    def _generate(
+    def _decode(
         self,
         features: torch.Tensor,
         ids: list[list[int]],
         settings: GenerationSettings,
-        cancel: threading.Event | None,
-    ) -> list[Answer]:
-        import torch
-        from transformers import StoppingCriteriaList
+        pictures: Sequence[str] | None,
+        remember: bool,
+        between: Between | None,
+    ) -> Iterator[Step]:
+        from blip2_widget.model.decoding import CausalDecoder, Row
+        from blip2_widget.model.picking import Picker
 
-        with self._lock, torch.inference_mode(), _Seeded(settings, self.model.device):
+        with self._computing(between):
+            if self.is_encoder_decoder:
+                decoder = self._encoder_decoder(features, ids)
+            else:
+                names = pictures or [f"row {row}" for row in range(len(ids))]
+                rows = [Row(name, at, row) for at, (name, row) in enumerate(zip(names, ids))]
+                decoder = self._causal_decoder(features, rows, settings, shared=bool(pictures))
+            logits = decoder.begin()
+        self._trim_once()
+        picker = Picker(settings, len(ids), logits.device)
+        tokens: list[list[int]] = [[] for _ in ids]
+        logprobs = [0.0] * len(ids)
+        rows_at = list(range(len(ids)))  # the row at each place of the batch
+        running = dict(enumerate(tokens))
+        while True:
+            with self._computing(between):
+                picked, gained = picker.pick(logits, rows_at)
+            finished = {}
+            for place, (row, token, gain) in enumerate(
+                zip(rows_at, picked.tolist(), gained.tolist(), strict=True)
+            ):
+                if row not in running:
+                    continue
+                logprobs[row] += gain
+                ended = token in self.end_tokens
+                if not ended:
+                    tokens[row].append(token)
+                if ended or len(tokens[row]) == settings.max_new_tokens:
+                    finished[row] = Answer(
+                        self.text(tokens[row]), tuple(tokens[row]), logprobs[row]
+                    )
+                    del running[row]
+                    if remember and isinstance(decoder, CausalDecoder) and pictures is not None:
+                        read = tokens[row] if ended else tokens[row][:-1]
+                        seen = decoder.prefix(place, [*ids[row], *read], logits[place])
+                        self.prefixes.put(pictures[row], seen)
+            if not running:
+                decoder.close()
+            yield Step(finished, running)
+            if not running:
+                return
+            with self._computing(between):
+                if len(rows_at) - len(running) >= max(_LEAVING_SHARE * len(rows_at), 1):
+                    staying = _gathered([row in running for row in rows_at])
+                    decoder.keep(staying)
+                    picked, rows_at = picked[staying], [rows_at[at] for at in staying]
+                logits = decoder.step(picked)
+
+    def _causal_decoder(
+        self, features: torch.Tensor, rows: list[Row], settings: GenerationSettings, shared: bool
+    ) -> Any:
+        from blip2_widget.model.decoding import CausalDecoder
+        from blip2_widget.model.prefixes import PrefixCache
+
+        return CausalDecoder(
+            self.model.language_model,
+            rows,
+            lambda numbers: self._project(features[numbers]),
+            self.prefixes if shared else PrefixCache(0),
+            self._buffers,
+            self._start,
+            settings.max_new_tokens,
+        )
+
+    def _encoder_decoder(self, features: torch.Tensor, ids: list[list[int]]) -> Any:
+        from blip2_widget.model.decoding import EncoderDecoder
+
+        embeddings, mask = self._inputs(features, ids)
+        start = self.model.config.text_config.decoder_start_token_id
+        return EncoderDecoder(self.model.language_model, embeddings, mask, start)
+
+    def _search_beams(
+        self,
+        features: torch.Tensor,
+        ids: list[list[int]],
+        settings: GenerationSettings,
+        between: Between | None,
+    ) -> list[Answer]:
+        """Beam search as transformers has it."""
+        language_model = self.model.language_model
+        sampling: dict[str, Any] = {}
+        if settings.samples:
+            sampling = {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+        with self._computing(between), _seeded(settings, self.model.device):
             embeddings, mask = self._inputs(features, ids)
             # The submodule's own generate, which returns new tokens only; eos and padding come
             # from its configuration, that is the family's.
-            output = self.model.language_model.generate(
+            output = language_model.generate(
                 inputs_embeds=embeddings,
                 attention_mask=mask,
-                stopping_criteria=StoppingCriteriaList([_stop_when(cancel)] if cancel else []),
-                **_arguments(settings),
+                max_new_tokens=settings.max_new_tokens,
+                num_beams=settings.num_beams,
+                do_sample=settings.samples,
+                return_dict_in_generate=True,
+                output_scores=True,
+                **sampling,
             )
-        if self._to_trim:
-            trim()
-            self._to_trim = False
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
-        if self.is_encoder_decoder:
-            output = output[:, 1:]  # the decoder's start token
-        return [self._answer(row) for row in output.tolist()]
+            gained = language_model.compute_transition_scores(
+                output.sequences, output.scores, output.beam_indices
+            )
+        self._trim_once()
+        sequences = output.sequences[:, 1:] if self.is_encoder_decoder else output.sequences
+        answers = []
+        for row, gains in zip(sequences.tolist(), gained.tolist(), strict=True):
+            end = next((at for at, token in enumerate(row) if token in self.end_tokens), len(row))
+            tokens = tuple(row[:end])
+            answers.append(Answer(self.text(tokens), tokens, sum(gains[: end + 1])))
+        return answers
 
     def _inputs(
         self, features: torch.Tensor, ids: list[list[int]]
@@ -168,74 +351,92 @@ class Engine:
         the first positions, then the prompts, padded on their left as the models expect."""
         import torch
 
-        model = self.model
-        device = model.device
+        device = self.model.device
         longest = max(len(row) for row in ids)
         pad = self.processor.tokenizer.pad_token_id
         text = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=device)
         text_mask = torch.tensor(
             [[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=device
         )
-        projected = model.language_projection(
-            features.to(device, model.language_projection.weight.dtype)
-        )
-        embedded = model.get_input_embeddings()(text)
+        projected = self._project(features)
         image_mask = text_mask.new_ones(projected.shape[:2])
+        embedded = self.model.get_input_embeddings()(text)
         return (
-            torch.cat([projected.to(embedded.dtype), embedded], dim=1),
+            torch.cat([projected, embedded], dim=1),
             torch.cat([image_mask, text_mask], dim=1),
         )
 
-    def _answer(self, row: list[int]) -> Answer:
-        """Cut a row at its end token: what follows there is padding."""
-        end = next((at for at, token in enumerate(row) if token in self.end_tokens), len(row))
-        tokens = tuple(row[:end])
-        text = self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
-        return Answer(text.strip(), tokens)
+    def _project(self, features: torch.Tensor) -> torch.Tensor:
+        """Features as the language model's input embeddings: (rows, query tokens, its width)."""
+        projection = self.model.language_projection
+        projected = projection(features.to(self.model.device, projection.weight.dtype))
+        embedded: torch.Tensor = projected.to(self.model.get_input_embeddings().weight.dtype)
+        return embedded
 
-
-def _arguments(settings: GenerationSettings) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "max_new_tokens": settings.max_new_tokens,
-        "num_beams": settings.num_beams,
-        "do_sample": settings.samples,
-    }
-    if settings.samples:
-        arguments |= {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
-    return arguments
-
-
-class _Seeded:
-    """Seed torch's generators for one call and give them back as they were."""
-
-    def __init__(self, settings: GenerationSettings, device: torch.device) -> None:
+    @contextmanager
+    def _computing(self, between: Between | None) -> Iterator[None]:
+        """The model to oneself, and `between` called before each of its layers."""
         import torch
 
-        self._seed = settings.seed if settings.samples else None
-        devices = [device] if device.type == "cuda" else []
-        self._fork = torch.random.fork_rng(devices=devices, enabled=self._seed is not None)
+        with self._lock, torch.inference_mode():
+            outer, self._between = self._between, between
+            try:
+                yield
+            finally:
+                self._between = outer
 
-    def __enter__(self) -> None:
-        import torch
+    def _before_layer(self, _layer: Any, _inputs: Any) -> None:
+        if self._between is not None:
+            self._between()
 
-        self._fork.__enter__()
-        if self._seed is not None:
-            torch.manual_seed(self._seed)
-
-    def __exit__(self, *details: Any) -> None:
-        self._fork.__exit__(*details)
+    def _trim_once(self) -> None:
+        if self._to_trim:
+            trim()
+            self._to_trim = False
 
 
-def _stop_when(cancel: threading.Event) -> Any:
+def _gathered(stays: Sequence[bool]) -> list[int]:
+    """The places of those that stay, such that few of them have to move to the front."""
+    count = sum(stays)
+    movers = [at for at in range(count, len(stays)) if stays[at]]
+    return [at if stays[at] else movers.pop() for at in range(count)]
+
+
+def _suit_processor(model: Blip2ForConditionalGeneration) -> None:
+    """Take the faster of equal ways on a processor with bf16.
+
+    In "eager" attention a softmax reads and writes bf16. Fused attention on a processor does not:
+    over a picture's 257 tokens it takes three times as long. Source: benchmarks/limits.py.
+    """
     import torch
-    from transformers import StoppingCriteria
 
-    class StopWhenSet(StoppingCriteria):
-        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> torch.Tensor:
-            done = cancel.is_set()
-            return torch.full((input_ids.shape[0],), done, device=input_ids.device)
+    from blip2_widget.model.packing import can_pack, pack
 
-    return StopWhenSet()
+    if model.vision_model.dtype == torch.bfloat16 and can_pack():
+        pack(model)
+        model.set_attn_implementation("eager")
+
+
+def _layers(model: Blip2ForConditionalGeneration) -> Iterator[torch.nn.Module]:
+    """Every block of every stack of blocks in a model."""
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList):
+            yield from module
+
+
+@contextmanager
+def _seeded(settings: GenerationSettings, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators for one call and give them back as they were."""
+    import torch
+
+    seed = settings.seed if settings.samples else None
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices, enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
 
 
 def _as_set(token_ids: int | list[int] | None) -> frozenset[int]:

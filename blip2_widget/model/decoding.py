@@ -1,0 +1,339 @@
+"""The language model's side of an answer: a first pass over prompts, then a token a step.
+
+Each family has a decoder with the same three moves: `begin` and `step` give the logits of every
+row's next token, `keep` lets rows leave.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import Cache, DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from blip2_widget.model.prefixes import Prefix, PrefixCache
+
+
+class Decoder(Protocol):
+    """A batch of rows that are being answered."""
+
+    def begin(self) -> torch.Tensor:
+        """Logits (rows, vocabulary) of each row's first token."""
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits of each row's next token after `tokens` (rows,)."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, by their places in the batch as it is. A row may only
+        come to a place that is no later than its own, or to that of one that leaves."""
+
+    def close(self) -> None:
+        """Give back what the batch has held."""
+
+
+#: Places that a batch's room grows by.
+_GROWTH = 32
+
+
+class Buffers:
+    """Memory of ended batches for the next one: fresh memory costs more to touch than to use."""
+
+    def __init__(self) -> None:
+        self._spare: torch.Tensor | None = None
+
+    def take(self, count: int, like: torch.Tensor) -> torch.Tensor:
+        """At least `count` numbers, whichever: what is masked is still multiplied, by zero."""
+        spare, self._spare = self._spare, None
+        if spare is None or len(spare) < count:
+            spare = like.new_zeros(count)
+        return spare
+
+    def give(self, taken: torch.Tensor) -> None:
+        """Let it be taken again. The largest one stays."""
+        if self._spare is None or len(self._spare) < len(taken):
+            self._spare = taken
+
+
+class KeyValues(Cache):  # type: ignore[misc]
+    """A batch's keys and values in one tensor, with room for tokens to come.
+
+    transformers' own growing cache copies everything at every token. Here attention reads the whole
+    room, of which a mask hides what is not written: a part of it would be copied to be read.
+    `data` is (layers, 2, rows, heads, room, head size); the first `length` places are written.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], most: int, like: torch.Tensor, buffers: Buffers
+    ) -> None:
+        """`shape` is that of `data`, and `most` the places it may ever need."""
+        super().__init__(layers=[])
+        self._most, self._buffers = most, buffers
+        self.length = 0
+        self._take(shape, like)
+
+    def _take(self, shape: Sequence[int], like: torch.Tensor) -> None:
+        self._whole = self._buffers.take(math.prod(shape), like)
+        self.data = self._whole[: math.prod(shape)].view(*shape)
+
+    @property
+    def room(self) -> int:
+        return self.data.shape[-2]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write a layer's (rows, heads, new, head size) and return that layer's whole room."""
+        end = self.length + key_states.shape[2]
+        keys, values = self.data[layer_idx]
+        keys[:, :, self.length : end] = key_states
+        values[:, :, self.length : end] = value_states
+        return keys, values
+
+    def advance(self, count: int) -> None:
+        """Count what every layer has written in one pass."""
+        self.length += count
+
+    def make_room(self, count: int) -> None:
+        """See that `count` more places can be written."""
+        if self.length + count <= self.room:
+            return
+        room = min(self._most, self.length + count + _GROWTH)
+        old, whole, shape = self.data, self._whole, list(self.data.shape)
+        shape[-2] = room
+        self._take(shape, old)
+        self.data[..., : self.length, :] = old[..., : self.length, :]
+        self._buffers.give(whole)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.length
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Move the given rows to the front, in their order, and let the others go."""
+        for place, row in enumerate(rows):
+            if place != row:
+                self.data[:, :, place] = self.data[:, :, row]
+        self.data = self.data[:, :, : len(rows)]
+
+    def row(self, row: int, places: torch.Tensor) -> torch.Tensor:
+        """A row's keys and values at the given places, in a tensor of its own."""
+        return self.data[:, :, row][..., places, :].contiguous()
+
+    def close(self) -> None:
+        """Give the memory back; nothing may read it any more."""
+        self._buffers.give(self._whole)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer to come: what its picture is known by, the picture's number among those that are
+    given, and the token ids that follow the picture's."""
+
+    picture: str
+    number: int
+    ids: list[int]
+
+
+class CausalDecoder:
+    """A decoder-only language model such as OPT: what it saw of a picture serves every prompt."""
+
+    def __init__(
+        self,
+        language_model: Any,
+        rows: Sequence[Row],
+        embed: Callable[[list[int]], torch.Tensor],
+        prefixes: PrefixCache,
+        buffers: Buffers,
+        start: Sequence[int],
+        new_tokens: int,
+    ) -> None:
+        """`embed` gives the embeddings (pictures, tokens, width) of pictures by their numbers.
+        `start` are the ids that every prompt begins with; `new_tokens` at most are generated."""
+        self._model = language_model
+        self._rows = list(rows)
+        self._embed = embed
+        self._prefixes = prefixes
+        self._buffers = buffers
+        self._start = list(start)
+        self._new_tokens = new_tokens
+        weight = language_model.get_input_embeddings().weight
+        self._device, self._dtype = weight.device, weight.dtype
+
+    def begin(self) -> torch.Tensor:
+        """Prefill: pictures that were not seen yet together, then what is left of the prompts."""
+        found = self._find_prefixes()
+        used = [prefix.common(row.ids) for row, prefix in zip(self._rows, found, strict=True)]
+        places = [
+            prefix.keys_values.shape[-2] - len(prefix.tokens) + count
+            for prefix, count in zip(found, used, strict=True)
+        ]
+        left = [row.ids[count:] for row, count in zip(self._rows, used, strict=True)]
+        width = max(len(ids) for ids in left)
+        self._cache = self._filled(found, places, width)
+        self._written = torch.zeros(
+            (len(left), self._cache.room), dtype=torch.bool, device=self._device
+        )
+        for row, count in enumerate(places):
+            self._written[row, :count] = True
+        self._next = torch.tensor(places, device=self._device)  # each row's next position
+        known = torch.stack([prefix.logits for prefix in found]).float()
+        if width == 0:
+            return known
+        logits = self._read(left, width)
+        whole = torch.tensor([not ids for ids in left], device=self._device)
+        return torch.where(whole[:, None], known, logits)
+
+    def _filled(self, found: Sequence[Prefix], places: Sequence[int], width: int) -> KeyValues:
+        """Keys and values with the first places of every row taken from its prefix."""
+        layers, both, heads, _, size = found[0].keys_values.shape
+        most = max(places) + width + self._new_tokens
+        room = min(most, max(places) + width + _GROWTH)
+        shape = (layers, both, len(found), heads, room, size)
+        cache = KeyValues(shape, most, found[0].keys_values, self._buffers)
+        cache.length = max(places)
+        for row, (prefix, count) in enumerate(zip(found, places, strict=True)):
+            cache.data[:, :, row, :, :count] = prefix.keys_values[..., :count, :]
+        return cache
+
+    def _find_prefixes(self) -> list[Prefix]:
+        """A prefix for every row; the pictures of those without one are read now, once each."""
+        found = {at: self._prefixes.find(row.picture, row.ids) for at, row in enumerate(self._rows)}
+        missing = {row.picture: row for at, row in enumerate(self._rows) if found[at] is None}
+        read = {}
+        if missing:
+            prefixes = self._read_pictures([row.number for row in missing.values()])
+            read = dict(zip(missing, prefixes, strict=True))
+            for picture, prefix in read.items():
+                self._prefixes.put(picture, prefix)
+        return [found[at] or read[row.picture] for at, row in enumerate(self._rows)]
+
+    def _read_pictures(self, numbers: list[int]) -> list[Prefix]:
+        """The prefix of each picture: its tokens and the start that all prompts share."""
+        pictures = self._embed(numbers)
+        start = torch.tensor([self._start] * len(numbers), device=self._device).long()
+        embeddings = torch.cat([pictures, self._model.get_input_embeddings()(start)], dim=1)
+        count = embeddings.shape[1]
+        config = self._model.config
+        heads = config.num_attention_heads
+        shape = (config.num_hidden_layers, 2, len(numbers), heads, count)
+        cache = KeyValues((*shape, config.hidden_size // heads), count, embeddings, self._buffers)
+        causal = torch.ones((count, count), dtype=torch.bool, device=self._device).tril()
+        positions = torch.arange(count, device=self._device).expand(len(numbers), count)
+        mask = self._additive(causal.expand(len(numbers), 1, count, count))
+        logits = self._forward(cache, mask, positions, inputs_embeds=embeddings)
+        everything = torch.arange(count, device=self._device)
+        prefixes = [
+            Prefix(tuple(self._start), cache.row(row, everything), logits[row].to(self._dtype))
+            for row in range(len(numbers))
+        ]
+        cache.close()
+        return prefixes
+
+    def _read(self, left: Sequence[list[int]], width: int) -> torch.Tensor:
+        """One pass over what is left of the prompts, padded on their left."""
+        pad = [width - len(ids) for ids in left]
+        ids = torch.tensor([[0] * p + row for p, row in zip(pad, left, strict=True)])
+        real = torch.arange(width) >= torch.tensor(pad)[:, None]
+        ids, real = ids.to(self._device), real.to(self._device)
+        begin = self._cache.length
+        self._written[:, begin : begin + width] = real
+        causal = torch.ones((width, width), dtype=torch.bool, device=self._device).tril()
+        seen = self._written[:, None, None].repeat(1, 1, width, 1)
+        seen[..., begin : begin + width] &= causal
+        positions = self._next[:, None] + (real.cumsum(1) - 1).clamp(min=0)
+        self._next = self._next + real.sum(1)
+        return self._forward(self._cache, self._additive(seen), positions, input_ids=ids)
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """One token for every row."""
+        self._cache.make_room(1)
+        more = self._cache.room - self._written.shape[1]
+        if more:
+            self._written = torch.nn.functional.pad(self._written, (0, more))
+        self._written[:, self._cache.length] = True
+        mask = self._additive(self._written[:, None, None])
+        positions = self._next[:, None]
+        self._next = self._next + 1
+        return self._forward(self._cache, mask, positions, input_ids=tokens[:, None])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let the other rows leave."""
+        self._cache.select(rows)
+        places = torch.tensor(rows, device=self._device)
+        self._written, self._next = self._written[places], self._next[places]
+
+    def close(self) -> None:
+        """Give the batch's memory back for the next one."""
+        self._cache.close()
+
+    def prefix(self, row: int, ids: Sequence[int], logits: torch.Tensor) -> Prefix:
+        """What was computed for a row, of whose ids all but the last were read."""
+        places = self._written[row, : self._cache.length].nonzero()[:, 0]
+        return Prefix(tuple(ids), self._cache.row(row, places), logits.to(self._dtype))
+
+    def _forward(
+        self, cache: KeyValues, mask: torch.Tensor, positions: torch.Tensor, **inputs: torch.Tensor
+    ) -> torch.Tensor:
+        output = self._model(
+            **inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache.advance(positions.shape[1])
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _additive(self, seen: torch.Tensor) -> torch.Tensor:
+        """A mask to be added to scores: 0 where a place is seen, the lowest number elsewhere."""
+        lowest = torch.finfo(self._dtype).min
+        return torch.zeros(seen.shape, dtype=self._dtype, device=self._device).masked_fill_(
+            ~seen, lowest
+        )
+
+
+class EncoderDecoder:
+    """An encoder-decoder language model such as FLAN-T5. Its encoder reads picture and prompt both
+    ways, so that nothing of a picture can be kept for the next prompt."""
+
+    def __init__(
+        self, language_model: Any, embeddings: torch.Tensor, mask: torch.Tensor, start: int
+    ) -> None:
+        """`embeddings` (rows, tokens, width) and `mask` (rows, tokens) of pictures and prompts;
+        `start` is the token that every answer begins after."""
+        self._model = language_model
+        self._embeddings, self._mask, self._start = embeddings, mask, start
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+    def begin(self) -> torch.Tensor:
+        """Read the prompts."""
+        self._encoded = self._model.get_encoder()(
+            inputs_embeds=self._embeddings, attention_mask=self._mask
+        ).last_hidden_state
+        return self.step(self._mask.new_full((len(self._mask),), self._start))
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """One token for every row."""
+        output = self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
+            attention_mask=self._mask,
+            decoder_input_ids=tokens[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let the other rows leave."""
+        places = torch.tensor(rows, device=self._mask.device)
+        self._encoded, self._mask = self._encoded[places], self._mask[places]
+        self._cache.batch_select_indices(places)
+
+    def close(self) -> None:
+        """Nothing is held beyond the batch."""
