@@ -61,6 +61,7 @@ def long_frame(run: Run) -> pd.DataFrame:
             "name": prompt.name,
             "prompt": cell.prompt,
             "answer": cell.answer,
+            "logprob": cell.logprob,
             "state": cell.state,
             "error": cell.error,
             "cached": cell.cached,

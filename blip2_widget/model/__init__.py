@@ -3,10 +3,19 @@
 Importing this room does not import torch; loading a model does.
 """
 
+from blip2_widget.model.batches import BatchSizes, batch_sizes
 from blip2_widget.model.catalogue import DEFAULT, PUBLISHED, Located, locate, names, parse
-from blip2_widget.model.engine import Answer, Cancelled, Engine, GenerationSettings
+from blip2_widget.model.engine import (
+    Answer,
+    Between,
+    Cancelled,
+    Engine,
+    GenerationSettings,
+    Step,
+)
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager
+from blip2_widget.model.memory import give_memory_back
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
 from blip2_widget.model.quantized import QuantizedWeights
 from blip2_widget.model.sizes import Sizes
@@ -26,6 +35,8 @@ __all__ = [
     "NAMES",
     "PUBLISHED",
     "Answer",
+    "BatchSizes",
+    "Between",
     "Cancelled",
     "Engine",
     "GenerationSettings",
@@ -35,11 +46,14 @@ __all__ = [
     "ModelManager",
     "QuantizedWeights",
     "Sizes",
+    "Step",
     "Variant",
+    "batch_sizes",
     "choose",
     "conversation_text",
     "free_bytes",
     "gigabytes",
+    "give_memory_back",
     "kind_of",
     "locate",
     "names",

@@ -81,7 +81,7 @@ class KeyValues(Cache):  # type: ignore[misc]
 
     @property
     def room(self) -> int:
-        return self.data.shape[-2]
+        return int(self.data.shape[-2])
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: object

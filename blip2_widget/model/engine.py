@@ -176,8 +176,9 @@ class Engine:
         needed = config.num_query_tokens + len(ids) + settings.max_new_tokens
         if limit is not None and needed > limit:
             raise Blip2Error(
-                f"the prompt has {len(ids)} tokens, and with the picture and {settings.max_new_tokens} "
-                f"new ones that is more than the {limit} this model reads; shorten it"
+                f"the prompt has {len(ids)} tokens; with the picture's and "
+                f"{settings.max_new_tokens} new ones that is {needed}, and this model reads "
+                f"{limit}: shorten it"
             )
 
     def generate(
@@ -240,7 +241,7 @@ class Engine:
                 decoder = self._encoder_decoder(features, ids)
             else:
                 names = pictures or [f"row {row}" for row in range(len(ids))]
-                rows = [Row(name, at, row) for at, (name, row) in enumerate(zip(names, ids))]
+                rows = [Row(names[at], at, row) for at, row in enumerate(ids)]
                 decoder = self._causal_decoder(features, rows, settings, shared=bool(pictures))
             logits = decoder.begin()
         self._trim_once()

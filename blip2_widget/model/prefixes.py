@@ -39,7 +39,7 @@ class Prefix:
 
     @property
     def nbytes(self) -> int:
-        return self.keys_values.nbytes + self.logits.nbytes
+        return int(self.keys_values.nbytes + self.logits.nbytes)
 
 
 class PrefixCache:

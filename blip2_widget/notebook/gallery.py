@@ -106,7 +106,7 @@ class Gallery(anywidget.AnyWidget):
             "cells": [
                 {
                     "prompt": cell.prompt,
-                    "answer": cell.answer,
+                    "answer": cell.partial if cell.answer is None else cell.answer,
                     "state": cell.state,
                     "error": cell.error,
                     "cached": cell.cached,

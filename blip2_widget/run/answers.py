@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import Engine, GenerationSettings, Kind, Located, Variant, prompt_text
+from blip2_widget.model import (
+    Answer,
+    BatchSizes,
+    Between,
+    Engine,
+    GenerationSettings,
+    Kind,
+    Located,
+    Variant,
+    prompt_text,
+)
+from blip2_widget.run.halving import Halving
 from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
 
 if TYPE_CHECKING:
@@ -31,6 +41,16 @@ class Wanted:
     prompt: str
     features_key: str
     key: str
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Who hears of answers that are there, of those that failed, and of the tokens so far of those
+    that are being generated."""
+
+    settled: Callable[[Mapping[Wanted, Answer]], None]
+    failed: Callable[[Sequence[Wanted], Exception], None]
+    heard: Callable[[Mapping[Wanted, Sequence[int]]], None]
 
 
 class Answers:
@@ -56,21 +76,31 @@ class Answers:
         self._store = store
         self._reads = settings.repeatable and not refresh
         self._warned = False
+        self._encoding = self._generating = Halving(1)
+
+    def set_batch_sizes(self, sizes: BatchSizes) -> None:
+        """How many pictures and answers to compute at a time, from now on."""
+        self._encoding, self._generating = Halving(sizes.pictures), Halving(sizes.answers)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many answers are generated at a time."""
+        return self._generating.most
 
     def want(self, image_key: str, text: str, kind: Kind) -> Wanted:
         """The answer to a text about a picture, not yet looked up."""
         return self._wanted(image_key, prompt_text(text, kind, self._located.family), self._variant)
 
-    def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, str]:
+    def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, StoredAnswer]:
         """The answers that are in the store."""
-        found: dict[Wanted, str] = {}
+        found: dict[Wanted, StoredAnswer] = {}
         if not self._reads:
             return found
         missing = list(dict.fromkeys(wanted))
         for variant in (self._variant, *self._better):
             keys = {self._wanted(w.image_key, w.prompt, variant).key: w for w in missing}
             answers = self._store.answers(list(keys))
-            found |= {keys[key]: answer.text for key, answer in answers.items()}
+            found |= {keys[key]: answer for key, answer in answers.items()}
             missing = [each for each in missing if each not in found]
         return found
 
@@ -94,59 +124,119 @@ class Answers:
         self,
         engine: Engine,
         wanted: Iterable[Wanted],
-        pixels: Callable[[str], Image],
-        cancel: threading.Event,
-    ) -> dict[Wanted, str]:
-        """Compute each distinct answer once and store it, with the features it needed.
+        pixels: Callable[[str], Image | torch.Tensor],
+        reports: Reports,
+        between: Between,
+        remember: bool = False,
+    ) -> None:
+        """Compute each distinct answer once, and store it as soon as it is there, with the
+        features it needed.
 
         `pixels` opens the picture of an image key; it is called only for pictures whose features
-        are not stored. Raises Cancelled soon after `cancel` is set, and whatever `pixels` raises.
+        are not stored. Prompts of like length share a batch. A batch that fails is halved, so that
+        what one picture or prompt costs is no other's; answers that have come by then stay.
+        `remember` is for prompts that may be gone on from. Raises Cancelled where `between` does.
         """
+        distinct = sorted(dict.fromkeys(wanted), key=lambda each: len(each.prompt))
+        features: dict[str, torch.Tensor] = {}
+        done: set[Wanted] = set()
+        while distinct:
+            batch = distinct[: self._generating.most]
+            distinct = distinct[len(batch) :]
+            self._find_features(engine, batch, pixels, reports, between, features)
+            self._generating.run(
+                [each for each in batch if each.features_key in features],
+                lambda piece: self._answer(
+                    engine, piece, features, done, reports, between, remember
+                ),
+                lambda each: each not in done,
+                lambda each, error: reports.failed([each], error),
+            )
+
+    def _answer(
+        self,
+        engine: Engine,
+        batch: Sequence[Wanted],
+        features: Mapping[str, torch.Tensor],
+        done: set[Wanted],
+        reports: Reports,
+        between: Between,
+        remember: bool,
+    ) -> None:
+        """Generate a batch; what has come to its end is `done`, whatever happens to the rest."""
         import torch
 
-        distinct = list(dict.fromkeys(wanted))
-        features = self._features(engine, distinct, pixels)
         began = time.monotonic()
-        batch = torch.stack([features[each.features_key] for each in distinct])
-        prompts = [each.prompt for each in distinct]
-        generated = engine.generate(batch, prompts, self._settings, cancel)
-        seconds = (time.monotonic() - began) / len(distinct)
-        texts = {each: answer.text for each, answer in zip(distinct, generated, strict=True)}
-        if self._settings.repeatable:
-            stored = [
-                StoredAnswer(
-                    key=each.key,
-                    features_key=each.features_key,
-                    image_key=each.image_key,
-                    model=self._located.checkpoint.name,
-                    revision=self._located.commit,
-                    variant=self._variant.name,
-                    prompt=each.prompt,
-                    settings=dict(self._settings.stored_as()),
-                    text=text,
-                    seconds=seconds,
-                )
-                for each, text in texts.items()
-            ]
-            self._keep(lambda: self._store.put_answers(stored))
-        return texts
+        stream = engine.stream(
+            torch.stack([features[each.features_key] for each in batch]),
+            [each.prompt for each in batch],
+            self._settings,
+            pictures=[each.features_key for each in batch],
+            remember=remember,
+            between=between,
+        )
+        for step in stream:
+            seconds = (time.monotonic() - began) / len(batch)
+            answers = {batch[row]: answer for row, answer in step.finished.items()}
+            if answers:
+                done.update(answers)
+                self._store_answers(answers, seconds)
+                reports.settled(answers)
+            reports.heard({batch[row]: tokens for row, tokens in step.running.items()})
 
-    def _features(
-        self, engine: Engine, wanted: Sequence[Wanted], pixels: Callable[[str], Image]
-    ) -> dict[str, torch.Tensor]:
-        """Features by key, each (query tokens, width)."""
+    def _store_answers(self, answers: Mapping[Wanted, Answer], seconds: float) -> None:
+        if not self._settings.repeatable:
+            return
+        stored = [
+            StoredAnswer(
+                key=each.key,
+                features_key=each.features_key,
+                image_key=each.image_key,
+                model=self._located.checkpoint.name,
+                revision=self._located.commit,
+                variant=self._variant.name,
+                prompt=each.prompt,
+                settings=dict(self._settings.stored_as()),
+                text=answer.text,
+                logprob=answer.logprob,
+                seconds=seconds,
+            )
+            for each, answer in answers.items()
+        ]
+        self._keep(lambda: self._store.put_answers(stored))
+
+    def _find_features(
+        self,
+        engine: Engine,
+        wanted: Sequence[Wanted],
+        pixels: Callable[[str], Image | torch.Tensor],
+        reports: Reports,
+        between: Between,
+        features: dict[str, torch.Tensor],
+    ) -> None:
+        """Put into `features`, by key, each picture's (query tokens, width): stored or computed."""
         from blip2_widget.run.features import pack, unpack
 
-        images = {each.features_key: each.image_key for each in wanted}
-        found = {key: unpack(packed) for key, packed in self._store.features(list(images)).items()}
-        missing = [key for key in images if key not in found]
-        if missing:
-            encoded = engine.encode([pixels(images[key]) for key in missing])
-            new = dict(zip(missing, encoded, strict=True))
+        images = {
+            each.features_key: each.image_key
+            for each in wanted
+            if each.features_key not in features
+        }
+        found = self._store.features(list(images))
+        features |= {key: unpack(packed) for key, packed in found.items()}
+
+        def encode(keys: Sequence[str]) -> None:
+            encoded = engine.encode([pixels(images[key]) for key in keys], between)
+            new = dict(zip(keys, encoded, strict=True))
             packed = [(key, images[key], pack(each)) for key, each in new.items()]
             self._keep(lambda: self._store.put_features(packed))
-            found |= new
-        return found
+            features.update(new)
+
+        def failed(key: str, error: Exception) -> None:
+            reports.failed([each for each in wanted if each.features_key == key], error)
+
+        missing = [key for key in images if key not in features]
+        self._encoding.run(missing, encode, lambda key: key not in features, failed)
 
     def _keep(self, put: Callable[[], None]) -> None:
         """Store what was computed; where that fails, it is still shown."""

@@ -27,6 +27,8 @@ class Prompt:
 class Cell:
     """One prompt on one picture, and its answer.
 
+    `partial` is the beginning of an answer that is being generated. `logprob` is the natural
+    logarithm of the answer's probability under the model, None where it is not known.
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
     """
@@ -35,6 +37,8 @@ class Cell:
     kind: Kind
     state: State = "waiting"
     answer: str | None = None
+    partial: str | None = None
+    logprob: float | None = None
     error: str | None = None
     cached: bool = False
     edition: int = 0
@@ -97,12 +101,18 @@ class CellGrid:
                 if self.is_open(task):
                     self._move(self.cell(task), state)
 
-    def answer(self, task: Task, text: str, *, cached: bool) -> None:
+    def hear(self, task: Task, text: str) -> None:
+        """Take the beginning of an answer."""
+        with self.lock:
+            if self.is_open(task):
+                self.cell(task).partial = text
+
+    def answer(self, task: Task, text: str, logprob: float | None, *, cached: bool) -> None:
         with self.lock:
             if self.is_open(task):
                 cell = self.cell(task)
                 self._move(cell, "done")
-                cell.answer, cell.cached = text, cached
+                cell.answer, cell.logprob, cell.cached = text, logprob, cached
                 self.cached += cached
 
     def fail(self, task: Task, message: str) -> None:
@@ -118,14 +128,14 @@ class CellGrid:
             cell = self.rows[row][prompt]
             self.cached -= cell.cached
             self._move(cell, "waiting")
-            cell.answer, cell.error, cell.cached = None, None, False
+            cell.answer, cell.logprob, cell.error, cell.cached = None, None, None, False
             cell.edition += 1
             return Task(row, prompt, cell.edition)
 
     def _move(self, cell: Cell, state: State) -> None:
         self.counts[cell.state] -= 1
         self.counts[state] += 1
-        cell.state = state
+        cell.state, cell.partial = state, None
 
 
 @dataclass(frozen=True)

@@ -10,33 +10,46 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, ImageError, file_identity, image_key, load_image
 from blip2_widget.model import (
+    Answer,
+    BatchSizes,
     Cancelled,
     Engine,
     GenerationSettings,
     Located,
     ModelManager,
     Variant,
+    batch_sizes,
+    free_bytes,
     kind_of,
+    read_machine,
 )
-from blip2_widget.run.answers import Answers, Wanted
+from blip2_widget.run.answers import Answers, Reports, Wanted
 from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
+from blip2_widget.run.halving import is_out_of_memory
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
 #: Rows looked up in the store in one step before any picture is opened.
 _LOOK_UP_ROWS = 2000
+#: Tasks in a run's first chunk. Each later one has twice as many, up to two batches of answers, so
+#: that the first answers come soon and the many come fast.
+_FIRST_CHUNK = 4
+#: Seconds between two looks at what is being written.
+_HEAR_INTERVAL = 0.1
 
 #: Called with the numbers of the rows that changed, from whichever thread changed them.
 Listener = Callable[[Iterable[int]], None]
@@ -47,10 +60,11 @@ _decoders = ThreadPoolExecutor(4, thread_name_prefix="blip2-decode")
 
 @dataclass
 class Picture:
-    """What a chunk knows of one row's picture. `image` stays None until pixels are needed."""
+    """What a chunk knows of one row's picture. `image` stays None until pixels are needed, and is
+    what the model reads, a fraction of the picture's size, once the model is there to say it."""
 
     key: str | None = None
-    image: Image | None = None
+    image: Image | torch.Tensor | None = None
     identity: tuple[str, int, int] | None = None
     error: str | None = None
 
@@ -64,6 +78,7 @@ class Chunk:
 
     tasks: list[Task]
     cancel: threading.Event
+    urgent: bool = False
     pictures: dict[int, Picture] = field(default_factory=dict)
     wanted: dict[Task, Wanted] = field(default_factory=dict)
 
@@ -91,7 +106,7 @@ class Run:
     ) -> None:
         """`texts[prompt][row]` is each prompt's text on each row. With `refresh` stored answers
         are computed again. What the `better` variants answered is taken too. `batch_size` counts
-        answers; None takes one that suits the device."""
+        answers; None takes one that suits the device and its memory."""
         self.column = column
         self.prompts = list(prompts)
         self.title = title
@@ -104,7 +119,8 @@ class Run:
         self._store = store
         self._answers = Answers(located, variant, settings, store, refresh, better)
         self._worker = worker
-        self._batch_size = batch_size or (32 if variant.is_cuda else 8)
+        self._batch_size = batch_size
+        self._chunk_size = batch_size or _FIRST_CHUNK
         self._refresh = refresh
         self._max_pixels = max_pixels
         self._lock = self._grid.lock
@@ -117,6 +133,8 @@ class Run:
         self._keys: dict[int, str] = {}
         self._ahead: dict[int, Future[Picture]] = {}
         self._loading: Future[Engine] | None = None
+        self._engine: Engine | None = None
+        self._heard_at = 0.0
         self._holding = False
         self._listeners: list[Listener] = []
         self._computed = 0
@@ -251,11 +269,11 @@ class Run:
             self._announce(())
             return False
         if chunk.wanted:
-            engine = self._engine(urgent)
+            engine = self._loaded_engine(urgent)
             if engine is None:
                 self._park(chunk, urgent)
                 return False
-            self._compute(engine, chunk, list(chunk.wanted))
+            self._compute(engine, chunk)
         return True
 
     def _take(self, urgent: bool) -> Chunk | None:
@@ -266,7 +284,7 @@ class Run:
                 return parked
             queue = self._urgent if urgent else self._pending
             tasks: list[Task] = []
-            while queue and len(tasks) < self._batch_size:
+            while queue and len(tasks) < self._chunk_size:
                 task = queue.popleft()
                 if self._grid.is_open(task):
                     tasks.append(task)
@@ -275,8 +293,8 @@ class Run:
             self._grid.set(tasks, "running")
             if self._state == "waiting":
                 self._state = "running"
-            chunk = Chunk(tasks, self._cancel)
-            upcoming = [task.row for task in list(queue)[: self._batch_size]]
+            chunk = Chunk(tasks, self._cancel, urgent)
+            upcoming = [task.row for task in islice(queue, self._chunk_size)]
         self._announce({task.row for task in tasks})
         self._open_pictures(chunk)
         for row in upcoming:
@@ -286,7 +304,7 @@ class Run:
         return chunk
 
     def _open(self, row: int) -> Picture:
-        """Decode one row's picture; an error is kept, not raised."""
+        """Decode one row's picture; an error is kept, not raised. On a thread of the decoders."""
         # Before the file is read: a change after that must not go by the pixels from before it.
         identity = file_identity(self.column.values[row])
         try:
@@ -295,7 +313,10 @@ class Run:
             with self._lock:
                 self.picture_errors[row] = error
             return Picture(error=str(error))
-        return Picture(image_key(image), image, identity)
+        return Picture(image_key(image), self._prepared(image), identity)
+
+    def _prepared(self, image: Image) -> Image | torch.Tensor:
+        return image if self._engine is None else self._engine.prepare(image)
 
     def _open_pictures(self, chunk: Chunk) -> None:
         """Find every picture's key, by alias where the file is known and else by its pixels."""
@@ -346,11 +367,12 @@ class Run:
         stored = self._answers.stored(wanted.values())
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
-            self._grid.answer(task, stored[wanted[task]], cached=True)
+            answer = stored[wanted[task]]
+            self._grid.answer(task, answer.text, answer.logprob, cached=True)
         self._announce({task.row for task in given})
         return {task: want for task, want in wanted.items() if task not in given}
 
-    def _engine(self, urgent: bool) -> Engine | None:
+    def _loaded_engine(self, urgent: bool) -> Engine | None:
         """The engine if it is loaded; else None, and this run is queued again once it is."""
         future = self._loading or self._manager.load(self.located, self.variant, self._hear)
         self._loading = None if future.done() else future
@@ -370,7 +392,20 @@ class Run:
         with self._lock:
             self._state, self._note = "running", ""
             self._computing_since = self._computing_since or time.monotonic()
+        if engine is not self._engine:
+            self._engine = engine
+            self._answers.set_batch_sizes(self._suitable_sizes(engine))
         return engine
+
+    def _suitable_sizes(self, engine: Engine) -> BatchSizes:
+        """What fits the device and its memory, or what was asked for."""
+        settings, free = self.settings, free_bytes(self.variant, read_machine())
+        sizes = batch_sizes(
+            engine.model.config, self.variant, free, settings.max_new_tokens, settings.num_beams
+        )
+        if self._batch_size is None:
+            return sizes
+        return BatchSizes(min(sizes.pictures, self._batch_size), self._batch_size)
 
     def _park(self, chunk: Chunk, urgent: bool) -> None:
         """Keep a chunk until the model is there, unless it was cancelled meanwhile."""
@@ -386,35 +421,79 @@ class Run:
         self._note = line
         self._announce(())
 
-    def _compute(self, engine: Engine, chunk: Chunk, tasks: list[Task]) -> None:
-        """Compute tasks; a chunk that fails is halved, so that one bad row costs no other."""
-        rows = {chunk.wanted[task].image_key: task.row for task in tasks}
+    def _compute(self, engine: Engine, chunk: Chunk) -> None:
+        """Compute what a chunk wants; what was done by then stays, whatever comes between."""
+        rows = {want.image_key: task.row for task, want in chunk.wanted.items()}
+        tasks_of: dict[Wanted, list[Task]] = {}
+        for task, want in chunk.wanted.items():
+            tasks_of.setdefault(want, []).append(task)
+
+        def between() -> None:
+            if chunk.cancel.is_set():
+                raise Cancelled
+            if not chunk.urgent:
+                self._worker.give_way()
+
+        reports = Reports(
+            lambda answers: self._settle(tasks_of, answers),
+            lambda wanted, error: self._fail_rows(tasks_of, wanted, error),
+            lambda running: self._hear_tokens(engine, tasks_of, running),
+        )
         try:
-            answers = self._answers.compute(
+            self._answers.compute(
                 engine,
-                [chunk.wanted[task] for task in tasks],
+                chunk.wanted.values(),
                 lambda key: self._pixels(chunk, rows[key], key),
-                chunk.cancel,
+                reports,
+                between,
+                remember=chunk.urgent,
             )
         except Cancelled:
-            self._grid.set(tasks, "cancelled")
-        except Exception as error:
-            if len(tasks) > 1:
-                middle = len(tasks) // 2
-                self._compute(engine, chunk, tasks[:middle])
-                self._compute(engine, chunk, tasks[middle:])
-                return
-            _log.debug("a row failed", exc_info=True)
-            kind = "" if isinstance(error, Blip2Error) else f"{type(error).__name__}: "
-            self._grid.fail(tasks[0], f"{kind}{error}")
-        else:
-            with self._lock:
-                self._computed += len(tasks)
-            for task in tasks:
-                self._grid.answer(task, answers[chunk.wanted[task]], cached=False)
+            self._grid.set(chunk.wanted, "cancelled")
+            self._announce({task.row for task in chunk.wanted})
+        if not chunk.urgent and self._batch_size is None:
+            self._chunk_size = min(2 * self._chunk_size, 2 * self._answers.at_a_time)
+
+    def _settle(
+        self, tasks_of: Mapping[Wanted, Sequence[Task]], answers: Mapping[Wanted, Answer]
+    ) -> None:
+        tasks = [(task, answer) for want, answer in answers.items() for task in tasks_of[want]]
+        with self._lock:
+            self._computed += len(tasks)
+            for task, answer in tasks:
+                self._grid.answer(task, answer.text, answer.logprob, cached=False)
+        self._announce({task.row for task, _ in tasks})
+
+    def _fail_rows(
+        self, tasks_of: Mapping[Wanted, Sequence[Task]], wanted: Iterable[Wanted], error: Exception
+    ) -> None:
+        message = str(error)
+        if is_out_of_memory(error):
+            message = "memory does not suffice for this answer; close something and try again"
+        elif not isinstance(error, Blip2Error):
+            message = f"{type(error).__name__}: {error}"
+        tasks = [task for want in wanted for task in tasks_of[want]]
+        for task in tasks:
+            self._grid.fail(task, message)
         self._announce({task.row for task in tasks})
 
-    def _pixels(self, chunk: Chunk, row: int, key: str) -> Image:
+    def _hear_tokens(
+        self,
+        engine: Engine,
+        tasks_of: Mapping[Wanted, Sequence[Task]],
+        running: Mapping[Wanted, Sequence[int]],
+    ) -> None:
+        """Show the beginnings of answers, now and then."""
+        if time.monotonic() - self._heard_at < _HEAR_INTERVAL:
+            return
+        self._heard_at = time.monotonic()
+        for want, tokens in running.items():
+            text = engine.text(tokens)
+            for task in tasks_of[want]:
+                self._grid.hear(task, text)
+        self._announce({task.row for want in running for task in tasks_of[want]})
+
+    def _pixels(self, chunk: Chunk, row: int, key: str) -> Image | torch.Tensor:
         """A row's picture; it was not opened yet where its file was known by an earlier look."""
         picture = chunk.pictures.get(row)
         if picture is not None and picture.image is not None:

@@ -17,13 +17,15 @@ class Steps(Protocol):
 class Worker:
     """Runs submitted work, one step at a time, on a thread that starts when first needed.
 
-    After each step urgent work is looked at first, so it waits for one step of a batch at most.
+    After each step urgent work is looked at first, and a step that takes long lets it go ahead by
+    calling `give_way`.
     """
 
     def __init__(self) -> None:
         self._queues: tuple[deque[Steps], deque[Steps]] = (deque(), deque())
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._urgent_now = False
 
     def submit(self, work: Steps, *, urgent: bool = False) -> None:
         """Queue work behind what is queued; work that is queued already stays where it is."""
@@ -36,15 +38,32 @@ class Worker:
                 self._thread.start()
             self._changed.notify()
 
+    def give_way(self) -> None:
+        """Do the urgent work that has come, in the middle of a step that is not urgent.
+
+        For the thread that computes, which then is in two steps at a time.
+        """
+        if self._urgent_now or not self._queues[0]:
+            return
+        while self._queues[0]:
+            self._do_next()
+
     def _loop(self) -> None:
         while True:
             with self._changed:
                 while not any(self._queues):
                     self._changed.wait()
-                urgent = bool(self._queues[0])
-                queue = self._queues[0 if urgent else 1]
-                work = queue.popleft()
-            if work.step(urgent):
-                with self._changed:
-                    if work not in queue:
-                        queue.appendleft(work)
+            self._do_next()
+
+    def _do_next(self) -> None:
+        with self._changed:
+            urgent = bool(self._queues[0])
+            queue = self._queues[0 if urgent else 1]
+            work = queue.popleft()
+        outer, self._urgent_now = self._urgent_now, urgent
+        more = work.step(urgent)
+        self._urgent_now = outer
+        if more:
+            with self._changed:
+                if work not in queue:
+                    queue.appendleft(work)

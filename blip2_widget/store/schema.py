@@ -35,8 +35,13 @@ def _first(connection: sqlite3.Connection) -> None:
     )
 
 
+def _second(connection: sqlite3.Connection) -> None:
+    """Version 2: answers know how likely they were; those from before do not."""
+    connection.execute("ALTER TABLE answers ADD COLUMN logprob REAL")
+
+
 #: In order; a file's version is how many of them it has been through.
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second]
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

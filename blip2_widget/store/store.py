@@ -36,7 +36,11 @@ class Features:
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """An answer and where it came from; `seconds` it took, `created_at` in Unix seconds."""
+    """An answer and where it came from; `seconds` it took, `created_at` in Unix seconds.
+
+    `logprob` is the natural logarithm of its probability under the model, None where it was not
+    noted yet when the answer was stored.
+    """
 
     key: str
     features_key: str
@@ -49,6 +53,7 @@ class StoredAnswer:
     text: str
     seconds: float | None = None
     created_at: float = field(default_factory=time.time)
+    logprob: float | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ class Store:
         """The answers stored under keys."""
         rows = self._select(
             "SELECT key, features_key, image_key, model, revision, variant, prompt, settings, "
-            "text, seconds, created_at FROM answers WHERE key IN",
+            "text, seconds, created_at, logprob FROM answers WHERE key IN",
             keys,
         )
         return {
@@ -205,12 +210,13 @@ class Store:
             (
                 *(one.key, one.features_key, one.image_key, one.model, one.revision, one.variant),
                 *(one.prompt, json.dumps(one.settings), one.text, one.seconds, one.created_at),
+                one.logprob,
             )
             for one in answers
         ]
         with self._transaction() as execute_many:
             execute_many(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
 
     # --- the whole ------------------------------------------------------------------------------

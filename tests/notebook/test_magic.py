@@ -398,14 +398,14 @@ def test_unload_gives_models_back(run_cell: RunCell, own_session: Session, tiny_
 def test_a_model_that_answers_is_not_unloaded(
     run_cell: RunCell, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reached, go_on, real = threading.Event(), threading.Event(), Engine.generate
+    reached, go_on, real = threading.Event(), threading.Event(), Engine.stream
 
-    def gated(*arguments: Any) -> Any:
+    def gated(*arguments: Any, **named: Any) -> Any:
         reached.set()
         assert go_on.wait(30)
-        return real(*arguments)
+        return real(*arguments, **named)
 
-    monkeypatch.setattr(Engine, "generate", gated)
+    monkeypatch.setattr(Engine, "stream", gated)
     run_cell("%blip2 caption df.image -q -o out")
     assert reached.wait(30)
     try:

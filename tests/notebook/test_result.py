@@ -36,16 +36,16 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate, real = Gate(0), Engine.generate
+    gate, real = Gate(0), Engine.stream
 
-    def gated(*arguments: Any) -> Any:
+    def gated(*arguments: Any, **named: Any) -> Any:
         gate.passes -= 1
         if gate.passes < 0:
             gate.reached.set()
             assert gate.open.wait(30)
-        return real(*arguments)
+        return real(*arguments, **named)
 
-    monkeypatch.setattr(Engine, "generate", gated)
+    monkeypatch.setattr(Engine, "stream", gated)
     yield gate
     gate.open.set()
 

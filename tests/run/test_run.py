@@ -64,21 +64,21 @@ def test_bad_rows_cost_themselves_only(paths: list[str], tmp_path: Path) -> None
 def test_a_failing_batch_is_halved_down_to_the_row(
     paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Engine.generate
+    real = Engine.stream
 
-    def poisoned(self: Engine, features: Any, prompts: Any, *rest: Any) -> Any:
+    def poisoned(self: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
         if any("poison" in prompt for prompt in prompts):
-            raise RuntimeError("out of memory")
-        return real(self, features, prompts, *rest)
+            raise RuntimeError("a poisoned batch")
+        return real(self, features, prompts, *rest, **named)
 
-    monkeypatch.setattr(Engine, "generate", poisoned)
+    monkeypatch.setattr(Engine, "stream", poisoned)
     kinds = ["good", "good", "poison", "good", "good"]
     import pandas as pd
 
     frame = pd.DataFrame({"image": paths[:5], "kind": kinds})
     result = blip2_widget.ask(frame.image, "is it {kind}?", frame=frame, batch_size=5)
     assert [each is None for each in answers(result)] == [False, False, True, False, False]
-    assert list(result.errors.error) == ["RuntimeError: out of memory"]
+    assert list(result.errors.error) == ["RuntimeError: a poisoned batch"]
 
 
 def test_a_repeated_question_loads_no_model(paths: list[str], own_session: Session) -> None:
@@ -134,9 +134,9 @@ def test_equal_pictures_are_computed_once(
     encoded: list[int] = []
     real = Engine.encode
 
-    def counting(engine: Engine, images: list[Any]) -> Any:
+    def counting(engine: Engine, images: list[Any], *rest: Any) -> Any:
         encoded.append(len(images))
-        return real(engine, images)
+        return real(engine, images, *rest)
 
     monkeypatch.setattr(Engine, "encode", counting)
     picture = Image.open(paths[0]).convert("RGB")
@@ -183,15 +183,15 @@ class Gate:
         self.reached = threading.Event()
         self.open = threading.Event()
         self.prompts: list[list[str]] = []
-        real = Engine.generate
+        real = Engine.stream
 
-        def gated(engine: Engine, features: Any, prompts: Any, *rest: Any) -> Any:
+        def gated(engine: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
             self.prompts.append(list(prompts))
             self.reached.set()
             assert self.open.wait(60)
-            return real(engine, features, prompts, *rest)
+            return real(engine, features, prompts, *rest, **named)
 
-        monkeypatch.setattr(Engine, "generate", gated)
+        monkeypatch.setattr(Engine, "stream", gated)
 
 
 def test_a_typed_prompt_goes_ahead_of_the_run(
@@ -397,14 +397,14 @@ def test_what_is_stored_waits_for_no_other_run(
     paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = answers(blip2_widget.ask(paths, CIRCLES))
-    reached, go_on, real = threading.Event(), threading.Event(), Engine.generate
+    reached, go_on, real = threading.Event(), threading.Event(), Engine.stream
 
-    def gated(*arguments: Any) -> Any:
+    def gated(*arguments: Any, **named: Any) -> Any:
         reached.set()
         assert go_on.wait(60)
-        return real(*arguments)
+        return real(*arguments, **named)
 
-    monkeypatch.setattr(Engine, "generate", gated)
+    monkeypatch.setattr(Engine, "stream", gated)
     long = blip2_widget.caption(paths, batch_size=1)
     assert reached.wait(60)
     # The worker's thread is in the middle of a batch: it comes to the second run after that.
