@@ -47,7 +47,10 @@ export interface Traits {
 /** `cancelled` is an answer that a cancelled run never came to. */
 export type CellState = "waiting" | "running" | "done" | "error" | "cancelled";
 
-/** One answer. `prompt` is what was really asked: a person may have changed it on this row. */
+/**
+ * One answer. `prompt` is what was really asked: a person may have changed it on this row. While it
+ * is `running`, `answer` is its beginning, once there is one.
+ */
 export interface Cell {
   prompt: string;
   answer: string | null;

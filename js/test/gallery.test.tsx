@@ -121,6 +121,18 @@ describe("the grid", () => {
     expect(tiles[0]?.getAttribute("aria-setsize")).toBe("100000");
   });
 
+  it("shows an answer while it is being written", () => {
+    const el = start();
+    say([0, makeRow("row 0", { state: "running", answer: "two dogs" })]);
+    const writing = tile(el, 0).querySelector(".answer-writing") as HTMLElement;
+    expect(writing.textContent).toBe("two dogs");
+    expect(writing.getAttribute("aria-busy")).toBe("true");
+    expect(tile(el, 0).getAttribute("aria-busy")).toBe("true");
+    say([0, makeRow("row 0", { state: "done", answer: "two dogs on grass" })]);
+    expect(tile(el, 0).querySelector(".answer-writing")).toBeNull();
+    expect(tile(el, 0).querySelector(".answer-done")?.textContent).toBe("two dogs on grass");
+  });
+
   it("shows rows, thumbnails and answers as they come", () => {
     const el = start();
     act(() => model.sayRows(0, 24, { state: "waiting", answer: null }));

@@ -62,7 +62,7 @@ def log_probability(engine: Engine, features: torch.Tensor, ids: list[int], toke
         ).logits.float()[0]
     likely = logits.log_softmax(-1)
     first = logits.shape[0] - len(tokens) - 1
-    return sum(likely[first + at, token].item() for at, token in enumerate(tokens))
+    return math.fsum(likely[first + at, token].item() for at, token in enumerate(tokens))
 
 
 def test_the_log_probability_is_that_of_the_models_own_distribution(

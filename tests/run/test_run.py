@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import blip2_widget
+import blip2_widget.run.run as run_module
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine, Machine, ModelManager
@@ -205,6 +206,116 @@ def test_a_typed_prompt_goes_ahead_of_the_run(
     result.wait(120)
     assert gate.prompts[1] == [f"Question: {CIRCLES} Answer:"]
     assert list(result.answers.prompt) == [""] * 7 + [CIRCLES]
+
+
+def test_a_typed_prompt_goes_into_the_middle_of_a_batch(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blip2_widget.caption(paths[:1]).wait(60)  # the model is there
+    real, reached, typed = Engine.stream, threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    def watched(engine: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
+        for at, step in enumerate(real(engine, features, prompts, *rest, **named)):
+            yield step
+            if at == 0 and len(prompts) > 1:
+                reached.set()
+                assert typed.wait(60)
+        ended.append(len(prompts))
+
+    monkeypatch.setattr(Engine, "stream", watched)
+    result = blip2_widget.caption(paths[1:5], batch_size=4)
+    assert reached.wait(60)
+    result.ask(0, CIRCLES)
+    # An answer to what stood there before comes late, with the batch.
+    typed.set()
+    result.wait(60)
+    assert ended == [1, 4]
+    assert list(result.answers.prompt) == [CIRCLES, "", "", ""]
+    monkeypatch.setattr(Engine, "stream", real)
+    assert answers(result)[:1] == answers(blip2_widget.ask(paths[1:2], CIRCLES, cache=False))
+    assert answers(result)[1:] == answers(blip2_widget.caption(paths[2:5], cache=False))
+
+
+def test_the_beginning_of_an_answer_can_be_seen(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_HEAR_INTERVAL", 0.0)
+    result = blip2_widget.caption(paths[:2], start=False, cache=False)
+    seen: list[str] = []
+
+    def watch(_rows: Any) -> None:
+        cell = result.run.cells[0][0]
+        if cell.partial:
+            assert cell.answer is None and cell.state == "running"
+            seen.append(cell.partial)
+
+    result.run.subscribe(watch)
+    result.run.start()
+    [first, _] = answers(result)
+    assert first is not None
+    assert seen == sorted(seen, key=len) and len(seen) >= 2
+    assert all(first.startswith(beginning) for beginning in seen)
+    assert result.run.cells[0][0].partial is None
+
+
+def test_every_answer_comes_with_its_log_probability(paths: list[str]) -> None:
+    for options in ({}, {"num_beams": 2}):
+        first = blip2_widget.caption(paths, **options).wait(60).answers  # type: ignore[arg-type]
+        assert first.logprob.between(-20, 0).all()
+        again = blip2_widget.caption(paths, **options).wait(60).answers  # type: ignore[arg-type]
+        assert again.cached.all() and list(again.logprob) == list(first.logprob)
+
+
+def test_short_memory_halves_the_batch_and_keeps_what_has_ended(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = answers(blip2_widget.caption(paths, cache=False))
+    real = Engine.stream
+    tried: list[int] = []
+    ended: list[int] = []
+
+    def short(engine: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
+        tried.append(len(prompts))
+        for step in real(engine, features, prompts, *rest, **named):
+            yield step
+            ended.extend(step.finished)
+            if len(prompts) > 3 and ended:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Engine, "stream", short)
+    result = blip2_widget.caption(paths, cache=False, batch_size=8)
+    assert answers(result) == expected
+    assert tried[0] == 8 and max(tried[1:]) < 8
+    assert sum(tried[1:]) < 3 * 8  # what had ended was not tried again
+    # The run has learnt what fits, and says so where not even one does.
+    monkeypatch.setattr(Engine, "encode", lambda *_: [][1], raising=True)
+    alone = blip2_widget.caption(paths[:1], cache=False).wait(60)
+    assert list(alone.errors.error) == ["IndexError: list index out of range"]
+
+    def none(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(Engine, "encode", none)
+    alone = blip2_widget.caption(paths[:2], cache=False).wait(60)
+    assert (
+        list(alone.errors.error)
+        == ["memory does not suffice for this answer; close something and try again"] * 2
+    )
+
+
+def test_chunks_begin_small_and_grow(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    blip2_widget.caption(paths[:1]).wait(60)
+    real, sizes = Engine.stream, []
+
+    def counting(engine: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
+        sizes.append(len(prompts))
+        return real(engine, features, prompts, *rest, **named)
+
+    monkeypatch.setattr(Engine, "stream", counting)
+    questions = {str(number): f"how many circles are there, {number}?" for number in range(20)}
+    blip2_widget.ask(paths, questions).wait(60)
+    assert sizes == [4, 8, 16, 32, 64, 36]
 
 
 def test_a_late_answer_to_an_earlier_prompt_is_not_taken(

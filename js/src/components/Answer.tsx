@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Cell, Prompt } from "../protocol";
+import type { Cell, CellState, Prompt } from "../protocol";
 import type { Session } from "../session";
 import { AskIcon, PencilIcon, StoreIcon } from "./Icons";
 import { Failure, Retry } from "./Trouble";
@@ -88,8 +88,9 @@ function promptTitle(column: Prompt | undefined, prompt: string, draft: string |
 function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked: boolean }) {
   const run = session.progress.value.state;
   const ended = run === "failed" || run === "cancelled";
-  let state = cell?.state ?? "unknown";
+  let state: CellState | "writing" | "unknown" = cell?.state ?? "unknown";
   if (asked) state = "waiting";
+  else if (state === "running" && cell?.answer) state = "writing";
   // Nothing will come of a run that has ended early.
   else if (state === "waiting" && ended) state = "cancelled";
   const before = useRef(state);
@@ -100,6 +101,14 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
 
   if (state === "done") {
     return <Text text={cell?.answer ?? ""} tabIndex={tabIndex} came={came} />;
+  }
+  if (state === "writing") {
+    return (
+      <div class="answer answer-writing" aria-busy="true">
+        {cell?.answer}
+        <span class="caret" />
+      </div>
+    );
   }
   if (state === "error") {
     return (
