@@ -6,15 +6,16 @@ row's next token, `keep` lets rows leave.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from transformers import Cache, DynamicCache, EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from blip2_widget.model.graphs import StepGraphs
+from blip2_widget.model.key_values import GROWTH, Buffers, KeyValues
 from blip2_widget.model.prefixes import Prefix, PrefixCache
 
 
@@ -35,98 +36,6 @@ class Decoder(Protocol):
         """Give back what the batch has held."""
 
 
-#: Places that a batch's room grows by.
-_GROWTH = 32
-
-
-class Buffers:
-    """Memory of ended batches for the next one: fresh memory costs more to touch than to use."""
-
-    def __init__(self) -> None:
-        self._spare: torch.Tensor | None = None
-
-    def take(self, count: int, like: torch.Tensor) -> torch.Tensor:
-        """At least `count` numbers, whichever: what is masked is still multiplied, by zero."""
-        spare, self._spare = self._spare, None
-        if spare is None or len(spare) < count:
-            spare = like.new_zeros(count)
-        return spare
-
-    def give(self, taken: torch.Tensor) -> None:
-        """Let it be taken again. The largest one stays."""
-        if self._spare is None or len(self._spare) < len(taken):
-            self._spare = taken
-
-
-class KeyValues(Cache):  # type: ignore[misc]
-    """A batch's keys and values in one tensor, with room for tokens to come.
-
-    transformers' own growing cache copies everything at every token. Here attention reads the whole
-    room, of which a mask hides what is not written: a part of it would be copied to be read.
-    `data` is (layers, 2, rows, heads, room, head size); the first `length` places are written.
-    """
-
-    def __init__(
-        self, shape: Sequence[int], most: int, like: torch.Tensor, buffers: Buffers
-    ) -> None:
-        """`shape` is that of `data`, and `most` the places it may ever need."""
-        super().__init__(layers=[])
-        self._most, self._buffers = most, buffers
-        self.length = 0
-        self._take(shape, like)
-
-    def _take(self, shape: Sequence[int], like: torch.Tensor) -> None:
-        self._whole = self._buffers.take(math.prod(shape), like)
-        self.data = self._whole[: math.prod(shape)].view(*shape)
-
-    @property
-    def room(self) -> int:
-        return int(self.data.shape[-2])
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write a layer's (rows, heads, new, head size) and return that layer's whole room."""
-        end = self.length + key_states.shape[2]
-        keys, values = self.data[layer_idx]
-        keys[:, :, self.length : end] = key_states
-        values[:, :, self.length : end] = value_states
-        return keys, values
-
-    def advance(self, count: int) -> None:
-        """Count what every layer has written in one pass."""
-        self.length += count
-
-    def make_room(self, count: int) -> None:
-        """See that `count` more places can be written."""
-        if self.length + count <= self.room:
-            return
-        room = min(self._most, self.length + count + _GROWTH)
-        old, whole, shape = self.data, self._whole, list(self.data.shape)
-        shape[-2] = room
-        self._take(shape, old)
-        self.data[..., : self.length, :] = old[..., : self.length, :]
-        self._buffers.give(whole)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self.length
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Move the given rows to the front, in their order, and let the others go."""
-        for place, row in enumerate(rows):
-            if place != row:
-                self.data[:, :, place] = self.data[:, :, row]
-        self.data = self.data[:, :, : len(rows)]
-
-    def row(self, row: int, places: torch.Tensor) -> torch.Tensor:
-        """A row's keys and values at the given places, in a tensor of its own."""
-        return self.data[:, :, row][..., places, :].contiguous()
-
-    def close(self) -> None:
-        """Give the memory back; nothing may read it any more."""
-        self._buffers.give(self._whole)
-
-
 @dataclass(frozen=True)
 class Row:
     """One answer to come: what its picture is known by, the picture's number among those that are
@@ -135,6 +44,30 @@ class Row:
     picture: str
     number: int
     ids: list[int]
+
+
+def forward(
+    language_model: Any,
+    cache: KeyValues,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    **inputs: torch.Tensor,
+) -> torch.Tensor:
+    """One pass through a decoder-only model: the logits (rows, vocabulary) after the last token.
+
+    `mask` is added to attention's scores and `positions` (rows, tokens) counts real tokens alone.
+    """
+    output = language_model(
+        **inputs,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    cache.advance(positions.shape[1])
+    logits: torch.Tensor = output.logits[:, -1].float()
+    return logits
 
 
 class CausalDecoder:
@@ -149,9 +82,11 @@ class CausalDecoder:
         buffers: Buffers,
         start: Sequence[int],
         new_tokens: int,
+        graphs: StepGraphs | None = None,
     ) -> None:
         """`embed` gives the embeddings (pictures, tokens, width) of pictures by their numbers.
-        `start` are the ids that every prompt begins with; `new_tokens` at most are generated."""
+        `start` are the ids that every prompt begins with; `new_tokens` at most are generated.
+        With `graphs` steps are recorded, and the shapes of batches are kept few for that."""
         self._model = language_model
         self._rows = list(rows)
         self._embed = embed
@@ -159,6 +94,7 @@ class CausalDecoder:
         self._buffers = buffers
         self._start = list(start)
         self._new_tokens = new_tokens
+        self._graphs = graphs
         weight = language_model.get_input_embeddings().weight
         self._device, self._dtype = weight.device, weight.dtype
 
@@ -190,7 +126,9 @@ class CausalDecoder:
         """Keys and values with the first places of every row taken from its prefix."""
         layers, both, heads, _, size = found[0].keys_values.shape
         most = max(places) + width + self._new_tokens
-        room = min(most, max(places) + width + _GROWTH)
+        room = min(most, max(places) + width + GROWTH)
+        if self._graphs is not None:
+            room = most = -(-most // GROWTH) * GROWTH
         shape = (layers, both, len(found), heads, room, size)
         cache = KeyValues(shape, most, found[0].keys_values, self._buffers)
         cache.length = max(places)
@@ -257,6 +195,8 @@ class CausalDecoder:
         mask = self._additive(self._written[:, None, None])
         positions = self._next[:, None]
         self._next = self._next + 1
+        if self._graphs is not None:
+            return self._graphs.run(self._cache, tokens, positions, mask)
         return self._forward(self._cache, mask, positions, input_ids=tokens[:, None])
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -277,17 +217,7 @@ class CausalDecoder:
     def _forward(
         self, cache: KeyValues, mask: torch.Tensor, positions: torch.Tensor, **inputs: torch.Tensor
     ) -> torch.Tensor:
-        output = self._model(
-            **inputs,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache.advance(positions.shape[1])
-        logits: torch.Tensor = output.logits[:, -1].float()
-        return logits
+        return forward(self._model, cache, mask, positions, **inputs)
 
     def _additive(self, seen: torch.Tensor) -> torch.Tensor:
         """A mask to be added to scores: 0 where a place is seen, the lowest number elsewhere."""

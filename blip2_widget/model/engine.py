@@ -107,7 +107,9 @@ class Engine:
     def __init__(
         self, model: Blip2ForConditionalGeneration, processor: Blip2Processor, variant: Variant
     ) -> None:
-        from blip2_widget.model.decoding import Buffers
+        from blip2_widget.model.decoding import forward
+        from blip2_widget.model.graphs import StepGraphs
+        from blip2_widget.model.key_values import Buffers
         from blip2_widget.model.prefixes import PrefixCache
 
         self.model = model
@@ -115,6 +117,14 @@ class Engine:
         self.variant = variant
         self.prefixes = PrefixCache(PREFIX_BYTES)
         self._buffers = Buffers()
+        self._graphs: StepGraphs | None = None
+        if variant.is_cuda and variant.quantization is None:
+            # Quantised products wait for the GPU in their middle, which cannot be recorded.
+            self._graphs = StepGraphs(
+                lambda cache, tokens, positions, mask: forward(
+                    model.language_model, cache, mask, positions, input_ids=tokens[:, None]
+                )
+            )
         # Reentrant, since what is urgent runs between the layers of what is not.
         self._lock = threading.RLock()
         self._between: Between | None = None
@@ -278,11 +288,23 @@ class Engine:
             if not running:
                 return
             with self._computing(between):
-                if len(rows_at) - len(running) >= max(_LEAVING_SHARE * len(rows_at), 1):
-                    staying = _gathered([row in running for row in rows_at])
+                if between is not None:
+                    between()
+                size = self._size_for(len(running), len(rows_at))
+                if size < len(rows_at):
+                    staying = _gathered([row in running for row in rows_at], size)
                     decoder.keep(staying)
                     picked, rows_at = picked[staying], [rows_at[at] for at in staying]
                 logits = decoder.step(picked)
+
+    def _size_for(self, running: int, size: int) -> int:
+        """The size of a batch of which so many rows are running: to gather them has its cost, and
+        recorded steps want few sizes."""
+        if self._graphs is not None:
+            while size > 1 and running <= size // 2:
+                size //= 2
+            return size
+        return running if size - running >= _LEAVING_SHARE * size else size
 
     def _causal_decoder(
         self, features: torch.Tensor, rows: list[Row], settings: GenerationSettings, shared: bool
@@ -298,6 +320,7 @@ class Engine:
             self._buffers,
             self._start,
             settings.max_new_tokens,
+            self._graphs,
         )
 
     def _encoder_decoder(self, features: torch.Tensor, ids: list[list[int]]) -> Any:
@@ -387,8 +410,13 @@ class Engine:
                 self._between = outer
 
     def _before_layer(self, _layer: Any, _inputs: Any) -> None:
-        if self._between is not None:
+        if self._between is not None and not self._is_recording():
             self._between()
+
+    def _is_recording(self) -> bool:
+        import torch
+
+        return self.variant.is_cuda and torch.cuda.is_current_stream_capturing()
 
     def _trim_once(self) -> None:
         if self._to_trim:
@@ -396,11 +424,11 @@ class Engine:
             self._to_trim = False
 
 
-def _gathered(stays: Sequence[bool]) -> list[int]:
-    """The places of those that stay, such that few of them have to move to the front."""
-    count = sum(stays)
-    movers = [at for at in range(count, len(stays)) if stays[at]]
-    return [at if stays[at] else movers.pop() for at in range(count)]
+def _gathered(stays: Sequence[bool], size: int) -> list[int]:
+    """The places that make up a smaller batch: those that stay, of whom few have to move to the
+    front, and others where they are too few."""
+    movers = [at for at in range(size, len(stays)) if stays[at]]
+    return [movers.pop() if not stays[at] and movers else at for at in range(size)]
 
 
 def _suit_processor(model: Blip2ForConditionalGeneration) -> None:

@@ -14,8 +14,10 @@ from PIL import Image
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Answer, Cancelled, Engine, GenerationSettings, Variant
-from blip2_widget.model.decoding import Buffers, CausalDecoder, KeyValues
+from blip2_widget.model.decoding import CausalDecoder, forward
 from blip2_widget.model.engine import _gathered
+from blip2_widget.model.graphs import StepGraphs
+from blip2_widget.model.key_values import Buffers, KeyValues
 from blip2_widget.model.loading import load_model
 from blip2_widget.model.prefixes import Prefix, PrefixCache
 
@@ -197,9 +199,31 @@ def test_leaving_changes_no_other_rows_tokens(
 
 
 def test_those_that_stay_are_gathered_with_few_moves() -> None:
-    assert _gathered([True, False, True, False, True]) == [0, 4, 2]
-    assert _gathered([False, False, True]) == [2]
-    assert _gathered([True, True]) == [0, 1]
+    assert _gathered([True, False, True, False, True], 3) == [0, 4, 2]
+    assert _gathered([False, False, True], 1) == [2]
+    assert _gathered([False, True, False, False], 2) == [0, 1]
+
+
+def test_recorded_steps_give_the_same_tokens_in_few_shapes(
+    demo_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU nothing is recorded; the tensors and shapes are those of a recording."""
+    samples = demo.samples()
+    features = demo_engine.encode([Image.open(path).convert("RGB") for path in samples.image[:16]])
+    prompts = ["" if at % 2 else f"Question: {samples.question[at]} Answer:" for at in range(16)]
+    expected = demo_engine.generate(features, prompts, GenerationSettings())
+    language_model = demo_engine.model.language_model
+    demo_engine._graphs = StepGraphs(
+        lambda cache, tokens, positions, mask: forward(
+            language_model, cache, mask, positions, input_ids=tokens[:, None]
+        )
+    )
+    for _ in range(2):
+        again = demo_engine.generate(features, prompts, GenerationSettings())
+        assert [a.tokens for a in again] == [a.tokens for a in expected]
+    shapes = [shape for _, shape in demo_engine._graphs._recordings]
+    assert {shape[2] for shape in shapes} <= {16, 8, 4, 2, 1}
+    assert len({shape[4] for shape in shapes}) == 1 and len(shapes) <= 5
 
 
 def test_each_step_tells_the_tokens_so_far(engine: Engine, noise: list[Image.Image]) -> None:

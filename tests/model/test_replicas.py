@@ -1,0 +1,92 @@
+"""Several engines used as one. They share a processor here; on GPUs each has a device."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from blip2_widget.model import Cancelled, Engine, GenerationSettings, Variant
+from blip2_widget.model.loading import load_model
+from blip2_widget.model.replicas import Replicas
+
+FP32 = Variant("cpu-fp32", "cpu", "float32", None)
+TEN = GenerationSettings(max_new_tokens=10)
+
+
+@pytest.fixture
+def engines(tiny_opt: Path) -> list[Engine]:
+    return [Engine(*load_model(tiny_opt, FP32), FP32) for _ in range(2)]
+
+
+def test_replicas_answer_as_one_does_and_share_the_work(
+    engines: list[Engine], noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = ["a", "two dogs", "", "the sky", "red", "birds"]
+    features = engines[0].encode(noise)
+    expected = [answer.tokens for answer in engines[0].generate(features, prompts, TEN)]
+    shares: dict[int, list[int]] = {0: [], 1: []}
+    for at, engine in enumerate(engines):
+        encode, stream = engine.encode, engine.stream
+
+        def encoding(images: Any, *rest: Any, at: int = at, encode: Any = encode) -> Any:
+            shares[at].append(len(images))
+            return encode(images, *rest)
+
+        def streaming(rows: Any, *rest: Any, at: int = at, stream: Any = stream, **n: Any) -> Any:
+            shares[at].append(len(rows))
+            return stream(rows, *rest, **n)
+
+        monkeypatch.setattr(engine, "encode", encoding)
+        monkeypatch.setattr(engine, "stream", streaming)
+    both = Replicas(engines)
+    assert torch.allclose(both.encode(noise), features, atol=1e-5)
+    assert [answer.tokens for answer in both.generate(features, prompts, TEN)] == expected
+    assert [len(each) for each in shares.values()] == [2, 2]
+    assert shares[0][0] == shares[1][0] == 3 and shares[0][1] + shares[1][1] == 6
+    # A picture's prompts stay together, where what was seen of it is remembered.
+    for _ in range(2):
+        steps = list(both.stream(features[:1], ["a"], TEN, pictures=["p"]))
+        assert steps[-1].finished[0].tokens == expected[0]
+    assert sorted(len(engine.prefixes._prefixes) for engine in engines) == [0, 1]
+
+
+def test_replicas_stop_together(engines: list[Engine], noise: list[Image.Image]) -> None:
+    both = Replicas(engines)
+    features = both.encode(noise)
+    cancel = threading.Event()
+
+    def between() -> None:
+        if cancel.is_set():
+            raise Cancelled
+
+    long = GenerationSettings(max_new_tokens=150)
+    stream = both.stream(features, ["a"] * 6, long, between=between)
+    next(stream)
+    cancel.set()
+    with pytest.raises(Cancelled):
+        list(stream)
+    with pytest.raises(Cancelled):
+        both.encode(noise, between)
+    assert len(both.generate(features, ["a"] * 6, TEN)) == 6
+
+
+def test_an_error_of_one_replica_comes_out(
+    engines: list[Engine], noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Replicas(engines)
+    features = both.encode(noise)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engines[1], "stream", broken)
+    monkeypatch.setattr(engines[1], "encode", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        both.generate(features, ["a"] * 6, TEN)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        both.encode(noise)
