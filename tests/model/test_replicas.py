@@ -29,6 +29,7 @@ def test_replicas_answer_as_one_does_and_share_the_work(
     prompts = ["a", "two dogs", "", "the sky", "red", "birds"]
     features = engines[0].encode(noise)
     expected = [answer.tokens for answer in engines[0].generate(features, prompts, TEN)]
+    both = Replicas(engines)
     shares: dict[int, list[int]] = {0: [], 1: []}
     for at, engine in enumerate(engines):
         encode, stream = engine.encode, engine.stream
@@ -43,7 +44,6 @@ def test_replicas_answer_as_one_does_and_share_the_work(
 
         monkeypatch.setattr(engine, "encode", encoding)
         monkeypatch.setattr(engine, "stream", streaming)
-    both = Replicas(engines)
     assert torch.allclose(both.encode(noise), features, atol=1e-5)
     assert [answer.tokens for answer in both.generate(features, prompts, TEN)] == expected
     assert [len(each) for each in shares.values()] == [2, 2]
