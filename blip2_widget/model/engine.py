@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error, at_least_one
+from blip2_widget.model.machine import read_machine
 from blip2_widget.model.memory import trim
-from blip2_widget.model.variants import Variant
+from blip2_widget.model.variants import Variant, free_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 #: what is urgent need not wait for a batch, and ends the batch by raising `Cancelled`.
 Between = Callable[[], None]
 
-#: Bytes of keys and values kept for pictures that were just looked at.
-PREFIX_BYTES = 1 << 30
+#: Bytes of keys and values kept for pictures that were just looked at, at most, and the share of
+#: what memory is free once a model is loaded.
+_PREFIX_BYTES = 1 << 30
+_PREFIX_SHARE = 0.1
 #: The share of a batch that must have ended before the rest is gathered into a smaller one.
 _LEAVING_SHARE = 0.25
 
@@ -115,7 +118,8 @@ class Engine:
         self.model = model
         self.processor = processor
         self.variant = variant
-        self.prefixes = PrefixCache(PREFIX_BYTES)
+        free = free_bytes(variant, read_machine())
+        self.prefixes = PrefixCache(min(_PREFIX_BYTES, int(free * _PREFIX_SHARE)))
         self._buffers = Buffers()
         self._graphs: StepGraphs | None = None
         if variant.is_cuda and variant.quantization is None:

@@ -74,6 +74,8 @@ class Answers:
         self._better = better
         self._settings = settings
         self._store = store
+        self._identity = located.identity
+        self._stored_settings = dict(settings.stored_as())
         self._reads = settings.repeatable and not refresh
         self._warned = False
         self._encoding = self._generating = Halving(1)
@@ -107,7 +109,7 @@ class Answers:
     def _wanted(self, image_key: str, prompt: str, variant: Variant) -> Wanted:
         features = features_key(
             image_key,
-            checkpoint=self._located.identity,
+            checkpoint=self._identity,
             vision=variant.dtype,
             preprocessing=PREPROCESSING,
         )
@@ -115,7 +117,7 @@ class Answers:
             features,
             language=variant.language,
             prompt=prompt,
-            settings=self._settings.stored_as(),
+            settings=self._stored_settings,
             seed=self._settings.seed if self._settings.samples else None,
         )
         return Wanted(image_key, prompt, features, key)
@@ -196,7 +198,7 @@ class Answers:
                 revision=self._located.commit,
                 variant=self._variant.name,
                 prompt=each.prompt,
-                settings=dict(self._settings.stored_as()),
+                settings=self._stored_settings,
                 text=answer.text,
                 logprob=answer.logprob,
                 seconds=seconds,

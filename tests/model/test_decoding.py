@@ -226,6 +226,26 @@ def test_recorded_steps_give_the_same_tokens_in_few_shapes(
     assert len({shape[4] for shape in shapes}) == 1 and len(shapes) <= 5
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_steps_that_a_gpu_has_recorded_give_the_same_tokens(dtype: Any) -> None:
+    variant = Variant("cuda", "cuda:0", dtype, None)
+    engine = Engine(*load_model(demo.CHECKPOINT, variant), variant)
+    samples = demo.samples()
+    features = engine.encode([Image.open(path).convert("RGB") for path in samples.image[:16]])
+    prompts = ["" if at % 2 else f"Question: {samples.question[at]} Answer:" for at in range(16)]
+    recorded = [engine.generate(features, prompts, GenerationSettings()) for _ in range(2)]
+    graphs, engine._graphs = engine._graphs, None
+    expected = [
+        answer.tokens for answer in engine.generate(features, prompts, GenerationSettings())
+    ]
+    assert graphs is not None and not graphs._fails
+    assert all(recording.graph is not None for recording in graphs._recordings.values())
+    for answers in recorded:
+        assert [answer.tokens for answer in answers] == expected
+
+
 def test_each_step_tells_the_tokens_so_far(engine: Engine, noise: list[Image.Image]) -> None:
     steps = [
         (dict(step.finished), {row: list(tokens) for row, tokens in step.running.items()})
