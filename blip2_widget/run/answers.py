@@ -78,7 +78,7 @@ class Answers:
         features = features_key(
             image_key,
             checkpoint=self._located.identity,
-            vision=variant.dtype,
+            vision=variant.vision,
             preprocessing=PREPROCESSING,
         )
         key = answer_key(
