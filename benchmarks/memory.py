@@ -24,8 +24,8 @@ from pathlib import Path
 from benchmarks.full_size import save_full_size
 from benchmarks.report import machine_name, table
 from blip2_widget.model import (
+    KeptWeights,
     ModelManager,
-    QuantizedWeights,
     gigabytes,
     locate,
     needed_bytes,
@@ -43,8 +43,8 @@ def measure(folder: Path, name: str) -> list[str]:
 
     from blip2_widget.model import GenerationSettings
 
-    kept = QuantizedWeights(folder.parent / "quantised")
-    manager, located = ModelManager(quantized=kept), locate(parse(str(folder)))
+    kept = KeptWeights(folder.parent / "kept")
+    manager, located = ModelManager(weights=kept), locate(parse(str(folder)))
     variant = manager.choose(located, name)
     held = gpu_held if variant.is_cuda else process_held
     before = held()
@@ -127,7 +127,7 @@ def main() -> None:
     save_full_size(options.folder)
     gpu = ["cuda-bf16", "cuda-fp16", "cuda-int8", "cuda-int4"] if read_machine().gpu else []
     rows = []
-    shutil.rmtree(options.folder.parent / "quantised", ignore_errors=True)
+    shutil.rmtree(options.folder.parent / "kept", ignore_errors=True)
     names = options.variants or ["cpu-bf16", "cpu-int8", "cpu-int4", *gpu]
     for name in [each for each in names for _ in range(2 if "int" in each else 1)]:
         command = [sys.executable, "-m", "benchmarks.memory", str(options.folder), name, "--one"]

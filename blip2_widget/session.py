@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from blip2_widget.model import DEFAULT, ModelManager, QuantizedWeights
+from blip2_widget.model import DEFAULT, KeptWeights, ModelManager
 from blip2_widget.run import Worker
 from blip2_widget.store import Store, default_path
 
@@ -34,7 +34,7 @@ class Session:
     """The process's shared parts, each made when first needed."""
 
     defaults: Defaults = field(default_factory=Defaults)
-    manager: ModelManager = field(default_factory=lambda: ModelManager(quantized=_quantized()))
+    manager: ModelManager = field(default_factory=lambda: ModelManager(weights=_weights()))
     worker: Worker = field(default_factory=Worker)
 
     @cached_property
@@ -50,8 +50,8 @@ class Session:
             self.store.max_bytes = int(self.defaults.store_gigabytes * 1e9)
 
 
-def _quantized() -> QuantizedWeights:
-    return QuantizedWeights(default_path().parent / "weights")
+def _weights() -> KeptWeights:
+    return KeptWeights(default_path().parent / "weights")
 
 
 _lock = threading.Lock()

@@ -17,7 +17,6 @@ from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager
 from blip2_widget.model.memory import give_memory_back
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
-from blip2_widget.model.quantized import QuantizedWeights
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
     NAMES,
@@ -29,6 +28,7 @@ from blip2_widget.model.variants import (
     runnable,
     weight_bytes,
 )
+from blip2_widget.model.weights import KeptWeights
 
 __all__ = [
     "DEFAULT",
@@ -40,11 +40,11 @@ __all__ = [
     "Cancelled",
     "Engine",
     "GenerationSettings",
+    "KeptWeights",
     "Kind",
     "Located",
     "Machine",
     "ModelManager",
-    "QuantizedWeights",
     "Sizes",
     "Step",
     "Variant",

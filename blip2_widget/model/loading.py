@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.memory import trim
+from blip2_widget.model.sides import NOTHING_KEPT, Files, opened, side_of, stored, write
 from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
@@ -31,27 +32,23 @@ def load_model(
     variant: Variant,
     progress: LoadProgress | None = None,
     *,
-    quantized: Path | None = None,
+    files: Files = NOTHING_KEPT,
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
     """Load a checkpoint from safetensors files onto the variant's device, ready to generate.
 
-    `quantized` is a folder where `save_model` put this checkpoint in this variant: its weights
-    are taken as they are, and only the processor is `folder`'s.
+    `files` stand for the checkpoint's own, side by side: already in the variant's precision.
 
     Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read.
     """
     import torch
-    from transformers import Blip2ForConditionalGeneration
+    from safetensors import SafetensorError
+    from transformers import Blip2Config, Blip2ForConditionalGeneration, GenerationConfig
 
+    quantizes = variant.quantization is not None and files.language is None
     options: dict[str, Any] = {}
-    if variant.quantization:
-        # It warns at every product that int8 casts its input, and that a kernel is absent.
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-        if quantized is None:
-            options["quantization_config"] = _quantization(variant)
 
     def placed(done: int, total: int) -> None:
-        if "quantization_config" in options and not variant.is_cuda:
+        if quantizes and not variant.is_cuda:
             # Quantising frees blocks that the C library keeps: 10 GB of them for opt-2.7b in
             # int4, five times the model. Source: benchmarks/memory.py with and without this.
             trim()
@@ -60,15 +57,28 @@ def load_model(
 
     with _quiet(), _weights_bar(placed):
         try:
-            model = Blip2ForConditionalGeneration.from_pretrained(
-                quantized or folder,
-                dtype=getattr(torch, variant.dtype),
-                device_map={"": variant.device},
-                use_safetensors=True,
-                local_files_only=True,
-                **options,
-            )
-        except (OSError, ValueError, KeyError) as error:
+            config = Blip2Config.from_pretrained(folder, local_files_only=True)
+            if variant.quantization:
+                # It warns at every product that int8 casts its input, and that a kernel is absent.
+                logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+                if quantizes:
+                    options["quantization_config"] = _quantization(variant)
+                else:
+                    config.quantization_config = _quantization(variant).to_dict()
+            with opened(folder, files, ("vision", "language")) as tensors:
+                model = Blip2ForConditionalGeneration.from_pretrained(
+                    None,
+                    config=config,
+                    state_dict=tensors,
+                    dtype=getattr(torch, variant.dtype),
+                    device_map={"": variant.device},
+                    **options,
+                )
+            if (folder / "generation_config.json").is_file():
+                model.generation_config = GenerationConfig.from_pretrained(
+                    folder, local_files_only=True
+                )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             _log.debug("loading failed", exc_info=True)
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
@@ -76,10 +86,14 @@ def load_model(
     return model.eval(), processor
 
 
-def save_model(model: Blip2ForConditionalGeneration, folder: Path) -> None:
-    """Write a model's weights as they are in memory, quantised or not, without its processor."""
-    with _quiet(), _weights_bar(lambda _done, _total: None):
-        model.save_pretrained(folder)
+def save_language(model: Blip2ForConditionalGeneration, file: Path) -> None:
+    """Write a model's language side as it is in memory, quantised."""
+    tied = set(model.all_tied_weights_keys)
+    tensors = model.state_dict()
+    write(
+        file,
+        stored({n: t for n, t in tensors.items() if side_of(n) == "language" and n not in tied}),
+    )
 
 
 def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:

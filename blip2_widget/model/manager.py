@@ -15,9 +15,10 @@ from blip2_widget.model.catalogue import Located, fetch, parse
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back
-from blip2_widget.model.quantized import QuantizedWeights
+from blip2_widget.model.sides import NOTHING_KEPT, Files
 from blip2_widget.model.variants import Variant, choose, gigabytes, runnable, weight_bytes
 from blip2_widget.model.variants import variant as named
+from blip2_widget.model.weights import KeptWeights
 
 #: Called with a line for a person, such as "downloading 43 %".
 Note = Callable[[str], None]
@@ -69,10 +70,10 @@ class ModelManager:
         self,
         max_resident: int = 2,
         machine: Callable[[], Machine] = read_machine,
-        quantized: QuantizedWeights | None = None,
+        weights: KeptWeights | None = None,
     ) -> None:
-        """`quantized` keeps quantised weights on disk; without it nothing is kept."""
-        self.quantized = quantized
+        """`weights` keeps on disk what a variant needs; without it nothing is kept."""
+        self.weights = weights
         self._max_resident = max_resident
         self._machine = machine
         self._lock = threading.RLock()
@@ -228,26 +229,15 @@ class ModelManager:
             # Imported late: these lines are the first to need torch.
             from blip2_widget.model.loading import load_model
 
-            def load(quantized: Path | None) -> tuple[Any, Any]:
+            def load(files: Files) -> tuple[Any, Any]:
                 return load_model(
                     folder,
                     resident.variant,
                     lambda done, total: note(f"loading {title} {_percent(done, total)}"),
-                    quantized=quantized,
+                    files=files,
                 )
 
-            store = self.quantized
-            kept = None if store is None else store.find(located, resident.variant)
-            try:
-                model, processor = load(kept)
-            except Exception:
-                if store is None or kept is None:
-                    raise
-                store.drop(kept)  # damaged, or written by another transformers
-                kept = None
-                model, processor = load(None)
-            if store is not None and kept is None:
-                store.keep(model, located, resident.variant)
+            model, processor = self._from_weights(located, folder, resident.variant, load)
             give_memory_back()
             resident.future.set_result(Engine(model, processor, resident.variant))
         except Blip2Error as error:
@@ -258,6 +248,33 @@ class ModelManager:
             )
         finally:
             resident.notes.clear()
+
+    def _from_weights(
+        self,
+        located: Located,
+        folder: Path,
+        variant: Variant,
+        load: Callable[[Files], tuple[Any, Any]],
+    ) -> tuple[Any, Any]:
+        """Model and processor from weights that are kept, which are made where there are none."""
+        if self.weights is None:
+            return load(NOTHING_KEPT)
+        files = self.weights.prepare(located, folder, variant)
+        try:
+            model, processor = load(files)
+        except Exception:
+            if not any(files):
+                raise
+            self.weights.drop(files)  # damaged, or written by another transformers
+            files = self.weights.prepare(located, folder, variant)
+            model, processor = load(files)
+        kept = self.weights.keep(model, located, variant, files)
+        if kept == files or variant.is_cuda:
+            return model, processor
+        # What was made here is held by this process alone; what was kept is mapped.
+        del model, processor
+        give_memory_back()
+        return load(kept)
 
     def _make_room(self, key: Key, resident: Resident, located: Located) -> None:
         """Drop idle models, least recently used first, down to the count and until it fits."""

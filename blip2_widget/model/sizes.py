@@ -41,7 +41,7 @@ def sizes_of_folder(folder: Path) -> Sizes:
         )
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
-        shapes |= {name: tuple(entry["shape"]) for name, entry in _header(file).items()}
+        shapes |= {name: tuple(entry["shape"]) for name, entry in header(file).items()}
     return sizes_of_tensors(shapes)
 
 
@@ -77,8 +77,8 @@ def _part(name: str, shape: tuple[int, ...]) -> str:
     return "language_linear" if len(shape) == 2 and not is_table else "language_other"
 
 
-def _header(file: Path) -> dict[str, Any]:
-    """A safetensors file's header: 8 bytes of little-endian length, then JSON.
+def header(file: Path) -> dict[str, Any]:
+    """What a safetensors file holds, by tensor name: 8 bytes of little-endian length, then JSON.
 
     Source: the format's specification in the safetensors documentation.
     """

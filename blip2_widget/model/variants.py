@@ -38,6 +38,11 @@ class Variant:
         return self.device.startswith("cuda")
 
     @property
+    def vision(self) -> str:
+        """The image encoder's precision, as features are stored under it."""
+        return self.dtype
+
+    @property
     def language(self) -> str:
         """The language model's precision, as answers are stored under it."""
         return f"{self.quantization or 'plain'}-{self.dtype}"
@@ -105,18 +110,24 @@ def _dtype_beside_quantized(gpu: Gpu | None, machine: Machine, family: str) -> D
 
 
 def weight_bytes(sizes: Sizes, variant: Variant) -> int:
-    """Bytes of a checkpoint's weights in a variant.
+    """Bytes of a checkpoint's weights in a variant."""
+    return vision_bytes(sizes, variant) + language_bytes(sizes, variant)
+
+
+def vision_bytes(sizes: Sizes, variant: Variant) -> int:
+    """Bytes of what turns pictures into features, with the Q-Former and the projection.
 
     In fp16 the Q-Former stays in fp32: transformers keeps it so for its range.
     """
     each = _BYTES[variant.dtype]
-    bridge = 4 if variant.dtype == "float16" else each
+    return sizes.vision * each + sizes.bridge * (4 if variant.dtype == "float16" else each)
+
+
+def language_bytes(sizes: Sizes, variant: Variant) -> int:
+    """Bytes of the language model."""
+    each = _BYTES[variant.dtype]
     linear = _QUANTIZED_BYTES[variant.quantization] if variant.quantization else each
-    return round(
-        (sizes.vision + sizes.language_other) * each
-        + sizes.bridge * bridge
-        + sizes.language_linear * linear
-    )
+    return round(sizes.language_other * each + sizes.language_linear * linear)
 
 
 def needed_bytes(sizes: Sizes, variant: Variant) -> int:

@@ -156,11 +156,11 @@ class Blip2Magics(Magics):
 
     def _cache(self, options: argparse.Namespace) -> None:
         words = options.words or ["stats"]
-        store, weights = current().store, current().manager.quantized
+        store, weights = current().store, current().manager.weights
         if words == ["stats"]:
             print(store.stats())
             if weights is not None and weights.size():
-                print(f"quantised weights of checkpoints: {gigabytes(weights.size())}")
+                print(f"converted weights of checkpoints: {gigabytes(weights.size())}")
         elif words == ["path"]:
             print(store.path)
         elif words[0] == "clear" and (words[1:] or ["all"])[0] in grammar.CLEARED:

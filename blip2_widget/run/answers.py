@@ -110,7 +110,7 @@ class Answers:
         features = features_key(
             image_key,
             checkpoint=self._identity,
-            vision=variant.dtype,
+            vision=variant.vision,
             preprocessing=PREPROCESSING,
         )
         key = answer_key(

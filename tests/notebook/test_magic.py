@@ -513,12 +513,12 @@ def test_loading_again_is_harmless(
     assert looked_with(run_cell, shell).settings.max_new_tokens == 2
 
 
-def test_quantised_weights_are_told_and_cleared(
+def test_kept_weights_are_told_and_cleared(
     run_cell: RunCell, own_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blip2_widget.model.quantized._WORTH_KEEPING", 0)
+    monkeypatch.setattr("blip2_widget.model.weights._WORTH_KEEPING", 0)
     run_cell("%blip2 caption df.image --variant cpu-int8 --wait -q")
-    assert "quantised weights of checkpoints: " in run_cell("%blip2 cache").text
+    assert "converted weights of checkpoints: " in run_cell("%blip2 cache").text
     assert run_cell("%blip2 cache clear weights").text == "cleared weights\n"
-    assert "quantised weights of" not in run_cell("%blip2 cache").text
+    assert "converted weights of" not in run_cell("%blip2 cache").text
     assert "3 answers, 3 features" in run_cell("%blip2 cache").text
