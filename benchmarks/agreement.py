@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.process import ProcessFailed, call
 from benchmarks.record import Record, not_measured
-from benchmarks.setting import Setting
+from benchmarks.setting import NO_DEVICE, Setting
 
 NAME = "agreement"
 EXACT = "cpu-fp32"
@@ -21,7 +21,7 @@ def measure(setting: Setting) -> list[Record]:
     exact: dict[str, float] = {}
     for variant in (EXACT, *VARIANTS):
         if variant.partition("-")[0] not in setting.devices:
-            why = "no such device in use"
+            why = NO_DEVICE
             records.append(not_measured(NAME, variant, LOST, "points", why))
             continue
         try:

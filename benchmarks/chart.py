@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bars import BARS
+from benchmarks import repeat
+from benchmarks.bars import promised
 from benchmarks.record import SPEEDUP, Record
 from benchmarks.ways import OURS
 
@@ -26,17 +27,16 @@ class Row:
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
     """A row for every speed-up that was measured, in their order."""
-    wanted = {(bar.benchmark, bar.device): bar.wanted for bar in BARS if bar.benchmark}
-    rows = []
-    for each in records:
-        if each.figure != SPEEDUP or each.value is None:
-            continue
-        device = "cuda" if "cuda-" in each.subject else "cpu"
-        ours = OURS in each.subject or each.benchmark == "repeat"
-        promised = wanted.get((each.benchmark, device)) if ours else None
-        label = f"{each.benchmark.replace('_', ' ')}: {each.subject}"
-        rows.append(Row(label, each.value, ours, promised))
-    return rows
+    return [
+        Row(
+            f"{each.benchmark.replace('_', ' ')}: {each.subject}",
+            each.value,
+            OURS in each.subject or each.benchmark == repeat.NAME,
+            promised(each.benchmark, each.subject),
+        )
+        for each in records
+        if each.figure == SPEEDUP and each.value is not None
+    ]
 
 
 def draw(rows: Sequence[Row], file: Path, machine: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.pictures import CAPTION_PROMPT, NEW_TOKENS, QUESTIONS, noise
 from benchmarks.process import ProcessFailed, call
 from benchmarks.record import Record, median_of, not_measured
-from benchmarks.setting import Setting
+from benchmarks.setting import NO_DEVICE, Setting
 from benchmarks.ways import unquantised
 
 NAME = "latency"
@@ -25,7 +25,7 @@ def measure(setting: Setting) -> list[Record]:
     for variant in (unquantised(), "cuda-bf16"):
         subjects = [f"{variant}, {when}" for when in (IDLE, BUSY)]
         if variant.partition("-")[0] not in setting.devices:
-            why = "no such device in use"
+            why = NO_DEVICE
             records += [not_measured(NAME, each, FIGURE, "s", why) for each in subjects]
             continue
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.process import ProcessFailed, call_once
 from benchmarks.record import Record, not_measured
 from benchmarks.roofline import Limits
-from benchmarks.setting import Setting
+from benchmarks.setting import NO_DEVICE, Setting
 
 NAME = "limits"
 PRODUCTS, BANDWIDTH = "products", "bandwidth"
@@ -28,7 +28,7 @@ def measure(setting: Setting) -> list[Record]:
     records: list[Record] = []
     for device in ("cpu", "cuda"):
         if device not in setting.devices:
-            records.append(not_measured(NAME, device, PRODUCTS, "TFLOP/s", "no such device in use"))
+            records.append(not_measured(NAME, device, PRODUCTS, "TFLOP/s", NO_DEVICE))
             continue
         try:
             found = _found(setting, device)

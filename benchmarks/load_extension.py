@@ -1,4 +1,4 @@
-"""`%load_ext` in this process. A module of its own, since no other here leaves the package alone."""
+"""`%load_ext` in this process; a module of its own, since others here import the package."""
 
 from __future__ import annotations
 

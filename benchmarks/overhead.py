@@ -81,7 +81,8 @@ def _bare(variant: str) -> Any:
     model = Blip2ForConditionalGeneration.from_pretrained(
         CHECKPOINT, dtype=dtype, local_files_only=True
     ).eval()
-    prompt = processor(text="", return_tensors="pt").input_ids
+    # With a picture, since without one no image tokens are put before the text.
+    prompt = processor(images=noise(1, NAME)[0], text="", return_tensors="pt").input_ids
 
     def answers(pictures: list[Any]) -> list[str]:
         texts: list[str] = []

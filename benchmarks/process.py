@@ -48,6 +48,8 @@ def _call(module: str, function: str, cache: str, arguments: str) -> Any:
         text=True,
         env=environment,
     )
+    if done.returncode < 0:  # most often the system, short of memory
+        raise ProcessFailed(f"killed by signal {-done.returncode}")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
         raise ProcessFailed(lines[-1])

@@ -85,8 +85,12 @@ def as_table(records: Sequence[Record]) -> str:
     figures = list(dict.fromkeys(each.figure for each in records))
     cells = {(each.subject, each.figure): cell(each) for each in records}
     rows = [[each, *(cells.get((each, figure), "") for figure in figures)] for each in subjects]
-    notes = dict.fromkeys(f"{each.subject}: {each.note}" for each in records if each.note)
-    return "\n".join([table(["", *figures], rows), *(f"\n{note}" for note in notes)])
+    notes: dict[str, list[str]] = {}
+    for each in records:
+        if each.note:
+            notes.setdefault(each.note, []).append(each.subject)
+    lines = [f"\n{note}: {'; '.join(dict.fromkeys(who))}" for note, who in notes.items()]
+    return "\n".join([table(["", *figures], rows), *lines])
 
 
 def cell(record: Record) -> str:

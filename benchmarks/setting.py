@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from blip2_widget.demo import CHECKPOINT
+
+NO_DEVICE: Final = "not measured, since there is no such device or --device leaves it out"
 
 
 @dataclass(frozen=True)

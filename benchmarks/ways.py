@@ -10,7 +10,7 @@ from typing import Any, Literal
 from benchmarks.answering import answer
 from benchmarks.process import ProcessFailed, call_once
 from benchmarks.record import SPEEDUP, Record, median_of, not_measured
-from benchmarks.setting import Setting
+from benchmarks.setting import NO_DEVICE, Setting
 from blip2_widget.model import read_machine
 
 Kind = Literal["card", "batched", "pipeline", "ours"]
@@ -118,7 +118,7 @@ def _timing(found: list[Any] | str) -> Timing | str:
     if isinstance(found, str):
         return found
     if not found:
-        return "no such device in use"
+        return NO_DEVICE
     rounds = tuple(each["seconds"] for each in found)
     return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"])
 
