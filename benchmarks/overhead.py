@@ -31,7 +31,7 @@ def measure(setting: Setting) -> list[Record]:
             time_both,
             setting.cache,
             count=setting.count(2000, 16),
-            rounds=setting.count(max(setting.rounds, 3), 1),
+            rounds=setting.count(max(setting.rounds, 5), 1),
             variant=unquantised(),
         )
     except ProcessFailed as error:
