@@ -25,7 +25,7 @@ from blip2_widget.demo.architecture import build_tokenizer
 def save_full_size(folder: Path, seed: int = 0) -> Path:
     """Build the published architecture in bf16 with random weights and save it; returns `folder`.
 
-    A checkpoint that is there already is left as it is.
+    A checkpoint that is there already is left as it is; a folder that is none must be empty.
     """
     if (folder / "config.json").exists():
         return folder
@@ -55,9 +55,17 @@ def save_full_size(folder: Path, seed: int = 0) -> Path:
         model = Blip2ForConditionalGeneration(config)
     finally:
         torch.set_default_dtype(torch.float32)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    # Whole or not at all: what an interrupted run has left must not be taken for a checkpoint.
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    model.save_pretrained(unfinished)
+    processor.save_pretrained(unfinished)
+    unfinished.replace(folder)
     return folder
+
+
+def build(folder: str) -> None:
+    """The same, for a process of its own: what building takes is given back with it."""
+    save_full_size(Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,94 +1,87 @@
-"""A column captioned for the first time, again, and by the model card's loop on the same pictures.
+"""A column captioned for the first time, and again in a new process, beside the card's loop.
 
-`python -m benchmarks.repeat [--rows 500] [-m demo]`. The loop is what people write today:
-processor and `model.generate`, one picture at a time, in fp32. Every way runs in a process of its
-own, as after a restarted kernel; the clock starts once the package is imported and stops when
-every caption is there, loading included. Prints seconds and ratios to the loop.
+Every way runs in a process of its own, as after a restarted kernel. For both of ours the clock
+starts once the package is imported and stops when every caption is there, loading included. The
+loop's pictures are timed with its model loaded: that is kind to it.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import random
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.report import machine_name, table
-from blip2_widget.demo.scenes import draw_scene
+from PIL.Image import Image
 
-LOOP, FIRST, AGAIN, ANOTHER = "the model card's loop", "first time", "again", "another question"
+from benchmarks.pictures import NEW_TOKENS, noise, scenes
+from benchmarks.process import ProcessFailed, call
+from benchmarks.record import SPEEDUP, Record, median_of, not_measured
+from benchmarks.setting import Setting
+from benchmarks.ways import alternate, card, unquantised
+from blip2_widget.demo import CHECKPOINT
+
+NAME = "repeat"
+FIGURE = "seconds a picture"
+FIRST, AGAIN = "first time", "again, in a new process"
 
 
-def main() -> None:
-    """Draw pictures, run every way, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=500)
-    parser.add_argument("-m", "--model", default="demo")
-    parser.add_argument("--way", help="run this way alone, and print its seconds")
-    parser.add_argument("--folder", type=Path)
-    options = parser.parse_args()
-    if options.way:
-        print(run(options.way, options.folder, options.model))
-        return
+def measure(setting: Setting) -> list[Record]:
+    """The given checkpoint on pictures of noise, and the demo on drawn ones."""
+    records = []
+    if setting.checkpoint != CHECKPOINT:
+        records += _repeat(setting, setting.checkpoint.name, setting.count(32, 2))
+    demo = replace(setting, checkpoint=CHECKPOINT)
+    return records + _repeat(demo, "demo", setting.count(500, 4))
+
+
+def _repeat(setting: Setting, label: str, count: int) -> list[Record]:
+    loop = alternate(setting, [card(setting)], NEW_TOKENS)[card(setting)]
+    if isinstance(loop, str):
+        return [not_measured(NAME, f"{label}: {card(setting).title}", FIGURE, "s", loop)]
+    records = [median_of(NAME, f"{label}: {card(setting).title}", FIGURE, "s", loop.rounds)]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "pictures"
-        folder.mkdir()
-        for number in range(options.rows):
-            scene = draw_scene(random.Random(f"repeat-{number}"))
-            scene.image.save(folder / f"{number:05}.png")
-        environment = os.environ | {"BLIP2_WIDGET_CACHE": str(Path(name) / "cache")}
-        seconds = {}
-        for way in (LOOP, FIRST, AGAIN, ANOTHER):
-            command = [sys.executable, "-m", "benchmarks.repeat", "--way", way]
-            command += ["--folder", str(folder), "-m", options.model]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                sys.exit(f"{way} failed:\n{done.stderr[-2000:]}")
-            seconds[way] = float(done.stdout.strip().splitlines()[-1])
-    print(f"{options.rows} captions with {options.model} on {machine_name()}\n")
-    rows = [[way, f"{took:.2f} s", f"{seconds[LOOP] / took:.1f}"] for way, took in seconds.items()]
-    print(table(["", "took", "times as fast as the loop"], rows))
+        pictures, cache = Path(name) / "pictures", Path(name) / "cache"
+        pictures.mkdir()
+        for number, picture in enumerate(_pictures(label, count)):
+            picture.save(pictures / f"{number:05}.png")
+        for when, stored, times in ((FIRST, False, 1), (AGAIN, True, max(setting.rounds, 3))):
+            subject = f"{label}: {when}"
+            arguments = {
+                "folder": str(pictures),
+                "model": str(setting.checkpoint),
+                "variant": unquantised(),
+                "stored": stored,
+            }
+            try:
+                rounds = [call(caption_folder, cache, **arguments) / count for _ in range(times)]
+            except ProcessFailed as error:
+                return [*records, not_measured(NAME, subject, FIGURE, "s", str(error))]
+            records.append(median_of(NAME, subject, FIGURE, "s", rounds))
+            ratio = loop.seconds / statistics.median(rounds)
+            records.append(Record(NAME, subject, SPEEDUP, ratio, "×"))
+    return records
 
 
-def run(way: str, folder: Path, model: str) -> float:
+def _pictures(label: str, count: int) -> list[Image]:
+    return scenes(count, NAME) if label == "demo" else noise(count, NAME)
+
+
+# --- in a process of its own ------------------------------------------------------------------
+
+
+def caption_folder(folder: str, model: str, variant: str, stored: bool) -> float:
     """Seconds until every picture of the folder has its caption."""
-    if way == LOOP:
-        return _loop(folder, model)
     import blip2_widget
 
     began = time.perf_counter()
-    if way == ANOTHER:
-        blip2_widget.ask(folder, "how many shapes are there?", model=model).wait()
-    else:
-        result = blip2_widget.caption(folder, model=model).wait()
-        if way == AGAIN and "torch" in sys.modules:
-            raise SystemExit("torch was imported: not everything came from the store")
-        assert result.progress.failed == 0
-    return time.perf_counter() - began
-
-
-def _loop(folder: Path, model: str) -> float:
-    from blip2_widget.model import locate, parse
-
-    source = locate(parse(model)).folder
-    began = time.perf_counter()
-    import torch
-    from PIL import Image
-    from transformers import Blip2ForConditionalGeneration, Blip2Processor
-
-    processor = Blip2Processor.from_pretrained(source)
-    network = Blip2ForConditionalGeneration.from_pretrained(source, dtype=torch.float32).eval()
-    with torch.inference_mode():
-        for path in sorted(folder.iterdir()):
-            inputs = processor(images=Image.open(path).convert("RGB"), return_tensors="pt")
-            output = network.generate(**inputs, max_new_tokens=30)
-            processor.batch_decode(output, skip_special_tokens=True)
-    return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    main()
+    result = blip2_widget.caption(folder, model=model, variant=variant, max_new_tokens=NEW_TOKENS)
+    progress = result.wait().progress
+    seconds = time.perf_counter() - began
+    if progress.failed:
+        raise RuntimeError(f"{progress.failed} captions failed")
+    if stored and (progress.cached < progress.total or "torch" in sys.modules):
+        raise RuntimeError("not everything came from the store")
+    return seconds

@@ -1,0 +1,213 @@
+"""What the project promises, each promise a ratio of figures measured in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from benchmarks import (
+    agreement,
+    captions,
+    follow_up,
+    load,
+    overhead,
+    repeat,
+    start,
+    ten_questions,
+)
+from benchmarks.record import SPEEDUP, Figures, Unit, quantity
+from benchmarks.report import table
+from benchmarks.ways import OURS
+
+Measured = Callable[[Figures], float | None]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Which speed-ups over the card's loop a bar is about: of a benchmark, by subject."""
+
+    benchmark: str
+    about: Callable[[str], bool]
+
+    def best(self, figures: Figures) -> str | None:
+        """The subject that is fastest of them."""
+        found = figures.values(self.benchmark, SPEEDUP)
+        return max(
+            (name for name in found if self.about(name)), key=found.__getitem__, default=None
+        )
+
+    def __call__(self, figures: Figures) -> float | None:
+        return self.figure(figures, SPEEDUP)
+
+    def figure(self, figures: Figures, figure: str) -> float | None:
+        """A figure of the fastest: a share of the roofline counts where the speed is."""
+        best = self.best(figures)
+        return None if best is None else figures.value(self.benchmark, best, figure)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One promise: a figure that is at least, or at most, so much. Without a measured figure it
+    is neither met nor missed."""
+
+    text: str
+    at_least: bool
+    wanted: float
+    unit: Unit
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a bar; `met` is None where it was not measured."""
+
+    bar: str
+    wanted: str
+    measured: float | None
+    unit: Unit
+    met: bool | None
+
+
+def _ours(device: str) -> Callable[[str], bool]:
+    return lambda subject: subject.startswith(f"{OURS}, {device}-")
+
+
+def _in_batches(device: str) -> Callable[[str], bool]:
+    """Unquantised, so that it is the same work as the roofline's."""
+    return lambda name: _ours(device)(name) and "-int" not in name and not name.endswith(" 1")
+
+
+def _from_the_store(subject: str) -> bool:
+    # The demo's loop is hundreds of times faster than any real checkpoint's: no promise is made.
+    return subject.endswith(repeat.AGAIN) and not subject.startswith("demo:")
+
+
+_CAPTIONS: Final = Speed(captions.NAME, _in_batches("cpu"))
+_CAPTIONS_ON_GPU: Final = Speed(captions.NAME, _in_batches("cuda"))
+
+
+def _int4_again(figures: Figures) -> float | None:
+    first, again = (
+        figures.value(load.NAME, f"cpu-int4, {each}", load.SECONDS)
+        for each in (load.FIRST, load.AGAIN)
+    )
+    return None if first is None or again is None else again / first
+
+
+def _worst_plan(figures: Figures) -> float | None:
+    """How far in per cent the worst variant's memory is from what was planned."""
+    planned = figures.values(load.NAME, load.PLANNED)
+    in_use = figures.values(load.NAME, load.IN_USE)
+    off = [abs(100 * in_use[name] / planned[name] - 100) for name in in_use]
+    return max(off, default=None)
+
+
+def _lost(figures: Figures) -> float | None:
+    return max(figures.values(agreement.NAME, agreement.LOST).values(), default=None)
+
+
+def _overhead(figures: Figures) -> float | None:
+    ratio = figures.value(overhead.NAME, overhead.OURS, overhead.RATIO)
+    return None if ratio is None else ratio - 100
+
+
+BARS: Final = (
+    Bar("captions in batches, against the card's fp32 loop", True, 7, "×", _CAPTIONS),
+    Bar(
+        "the same, of the roofline",
+        True,
+        85,
+        "%",
+        lambda figures: _CAPTIONS.figure(figures, captions.ROOFLINE),
+    ),
+    Bar(
+        "a follow-up question, against the card's fp32 loop (best variant)",
+        True,
+        14,
+        "×",
+        Speed(follow_up.NAME, _ours("cpu")),
+    ),
+    Bar(
+        "ten questions a picture, by answer, against the card's fp32 loop",
+        True,
+        25,
+        "×",
+        Speed(ten_questions.NAME, _ours("cpu")),
+    ),
+    Bar(
+        "captions from the store, against the card's fp32 loop",
+        True,
+        1000,
+        "×",
+        Speed(repeat.NAME, _from_the_store),
+    ),
+    Bar("second load of int4, of the first", False, 0.125, "", _int4_again),
+    Bar("overhead on the demo over bare transformers in batches", False, 5, "%", _overhead),
+    Bar(
+        "%load_ext blip2_widget",
+        False,
+        0.5,
+        "s",
+        lambda figures: figures.value(start.NAME, start.SUBJECT, start.SECONDS),
+    ),
+    Bar(
+        "%load_ext imports torch (1 if it does)",
+        False,
+        0,
+        "",
+        lambda figures: figures.value(start.NAME, start.SUBJECT, start.TORCH),
+    ),
+    Bar("memory in use, off what was planned, worst variant", False, 10, "%", _worst_plan),
+    Bar("right answers lost against fp32, worst variant and test set", False, 0.5, "points", _lost),
+    Bar("captions on a GPU, against the card's fp16 loop there", True, 15, "×", _CAPTIONS_ON_GPU),
+    Bar(
+        "the same, of the roofline",
+        True,
+        60,
+        "%",
+        lambda figures: _CAPTIONS_ON_GPU.figure(figures, captions.CEILING),
+    ),
+)
+
+
+def check(records: Figures) -> list[Outcome]:
+    """Every bar against what was measured."""
+    outcomes = []
+    for bar in BARS:
+        measured = bar.measured(records)
+        met = None
+        if measured is not None:
+            met = measured >= bar.wanted if bar.at_least else measured <= bar.wanted
+        wanted = f"{'≥' if bar.at_least else '≤'} {bar.wanted:,g} {bar.unit}".strip()
+        outcomes.append(Outcome(bar.text, wanted, measured, bar.unit, met))
+    return outcomes
+
+
+def bars_table(outcomes: Sequence[Outcome]) -> str:
+    """The bars as a Markdown table."""
+    met = {True: "yes", False: "no", None: "not measured"}
+    rows = [
+        [
+            each.bar,
+            each.wanted,
+            "not measured" if each.measured is None else quantity(each.measured, each.unit),
+            met[each.met],
+        ]
+        for each in outcomes
+    ]
+    return table(["bar", "wanted", "measured", "met"], rows)
+
+
+def bars_json(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    """The bars as they stand in the JSON."""
+    return [asdict(each) for each in outcomes]
+
+
+def promised(benchmark: str, subject: str) -> float | None:
+    """The speed-up that was promised of a subject, None where none was."""
+    for bar in BARS:
+        speed = bar.measured
+        if isinstance(speed, Speed) and speed.benchmark == benchmark and speed.about(subject):
+            return bar.wanted
+    return None

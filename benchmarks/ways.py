@@ -1,0 +1,140 @@
+"""The ways of answering that are held against each other, and how: in turn, round after round."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmarks.answering import answer
+from benchmarks.process import ProcessFailed, call_once
+from benchmarks.record import SPEEDUP, Record, median_of, not_measured
+from benchmarks.setting import NO_DEVICE, Setting
+from blip2_widget.model import read_machine
+
+Kind = Literal["card", "batched", "pipeline", "ours"]
+Task = Literal["captions", "questions", "follow-up", "ten questions"]
+
+OURS = "blip2_widget"
+_TITLES: dict[Kind, str] = {
+    "card": "the model card's loop",
+    "batched": "model.generate, batched",
+    "pipeline": "image-text-to-text pipeline",
+    "ours": OURS,
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of answering: who, in which of the package's variants, how many at a time.
+
+    `batch` None is the package's own choice. `count` pictures are answered to measure it.
+    """
+
+    kind: Kind
+    variant: str
+    count: int
+    batch: int | None = 1
+    task: Task = "captions"
+
+    @property
+    def title(self) -> str:
+        """As the way stands in tables."""
+        parts = [_TITLES[self.kind], self.variant]
+        if self.kind != "card" and self.task == "captions":
+            parts.append("default batch" if self.batch is None else f"batch {self.batch}")
+        return ", ".join(parts)
+
+    @property
+    def device(self) -> str:
+        return self.variant.partition("-")[0]
+
+    @property
+    def precision(self) -> str:
+        return self.variant.partition("-")[2]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds an answer in each round; `text_tokens` a prompt has and `batch` as it was used."""
+
+    rounds: tuple[float, ...]
+    text_tokens: int
+    batch: int
+
+    @property
+    def seconds(self) -> float:
+        """The median round."""
+        return statistics.median(self.rounds)
+
+
+def unquantised() -> str:
+    """What the package takes on this machine's processor where memory is no matter."""
+    return "cpu-bf16" if read_machine().cpu_bf16 else "cpu-fp32"
+
+
+def card(setting: Setting, variant: str = "cpu-fp32", task: Task = "captions") -> Way:
+    """The peer that ratios are told against."""
+    return Way("card", variant, setting.few(3), task=task)
+
+
+def alternate(
+    setting: Setting, ways: Sequence[Way], new_tokens: int, rounds: int | None = None
+) -> dict[Way, Timing | str]:
+    """Every way once, then every way again, each in a process that holds nothing else.
+
+    What slows the machine for a while so slows all of them. A way that fails is told by its
+    error's line in place of its timing.
+    """
+    answers: dict[Way, list[Any] | str] = {way: [] for way in ways}
+    for number in range(rounds or setting.rounds):
+        for way in ways:
+            sofar = answers[way]
+            if isinstance(sofar, str) or way.device not in setting.devices:
+                continue
+            try:
+                sofar.append(
+                    call_once(
+                        answer,
+                        setting.cache,
+                        kind=way.kind,
+                        variant=way.variant,
+                        batch=way.batch,
+                        task=way.task,
+                        count=way.count,
+                        checkpoint=str(setting.checkpoint),
+                        new_tokens=new_tokens,
+                        seed=f"{way.task}-{number}",
+                        quick=setting.quick,
+                    )
+                )
+            except ProcessFailed as error:
+                answers[way] = str(error)
+    return {way: _timing(found) for way, found in answers.items()}
+
+
+def _timing(found: list[Any] | str) -> Timing | str:
+    if isinstance(found, str):
+        return found
+    if not found:
+        return NO_DEVICE
+    rounds = tuple(each["seconds"] for each in found)
+    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"])
+
+
+def timing_records(
+    benchmark: str, figure: str, timings: dict[Way, Timing | str], against: Way
+) -> list[Record]:
+    """Seconds an answer of every way, and how many times as fast as the peer it is."""
+    records = []
+    peer = timings[against]
+    for way, timing in timings.items():
+        if isinstance(timing, str):
+            records.append(not_measured(benchmark, way.title, figure, "s", timing))
+            continue
+        records.append(median_of(benchmark, way.title, figure, "s", timing.rounds))
+        if not isinstance(peer, str):
+            ratio = peer.seconds / timing.seconds
+            records.append(Record(benchmark, way.title, SPEEDUP, ratio, "×"))
+    return records
