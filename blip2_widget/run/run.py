@@ -437,7 +437,7 @@ class Run:
         reports = Reports(
             lambda answers: self._settle(tasks_of, answers),
             lambda wanted, error: self._fail_rows(tasks_of, wanted, error),
-            lambda running: self._hear_tokens(engine, tasks_of, running),
+            lambda running: self._hear_tokens(engine, chunk, tasks_of, running),
         )
         try:
             self._answers.compute(
@@ -480,11 +480,12 @@ class Run:
     def _hear_tokens(
         self,
         engine: Engine,
+        chunk: Chunk,
         tasks_of: Mapping[Wanted, Sequence[Task]],
         running: Mapping[Wanted, Sequence[int]],
     ) -> None:
-        """Show the beginnings of answers, now and then."""
-        if time.monotonic() - self._heard_at < _HEAR_INTERVAL:
+        """Show the beginnings of answers: now and then, or at once where a person waits."""
+        if not chunk.urgent and time.monotonic() - self._heard_at < _HEAR_INTERVAL:
             return
         self._heard_at = time.monotonic()
         for want, tokens in running.items():
