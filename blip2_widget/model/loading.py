@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.model import nf4_packing
 from blip2_widget.model.memory import trim
-from blip2_widget.model.sides import NOTHING_KEPT, Files, opened, side_of, stored, write
+from blip2_widget.model.sides import NOTHING_KEPT, Files, opened, stored, write
 from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
+    import torch
     from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 _log = logging.getLogger(__name__)
@@ -83,17 +85,27 @@ def load_model(
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
         processor = load_processor(folder, model.config.num_query_tokens)
+    if packs_nf4(variant):
+        (nf4_packing.pack if quantizes else nf4_packing.mark_packed)(model)
+        trim()
     return model.eval(), processor
+
+
+def packs_nf4(variant: Variant) -> bool:
+    """Whether a variant's language side is packed for this processor, in memory and when kept."""
+    return variant.quantization == "int4" and not variant.is_cuda and nf4_packing.packs_here()
 
 
 def save_language(model: Blip2ForConditionalGeneration, file: Path) -> None:
     """Write a model's language side as it is in memory, quantised."""
-    tied = set(model.all_tied_weights_keys)
-    tensors = model.state_dict()
-    write(
-        file,
-        stored({n: t for n, t in tensors.items() if side_of(n) == "language" and n not in tied}),
-    )
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in model.language_model.named_modules(prefix="language_model"):
+        if nf4_packing.is_packed(module):
+            tensors |= nf4_packing.packed_state(module, f"{name}.")
+        else:
+            module._save_to_state_dict(tensors, f"{name}.", keep_vars=False)
+    tied = model.all_tied_weights_keys
+    write(file, stored({n: t for n, t in tensors.items() if n not in tied}))
 
 
 def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blip2_widget.model.catalogue import Located
+from blip2_widget.model.loading import packs_nf4
 from blip2_widget.model.sides import NOTHING_KEPT, Files, Side, convert, is_stored_as
 from blip2_widget.model.variants import Variant, language_bytes, vision_bytes, weight_bytes
 
@@ -40,7 +41,7 @@ class KeptWeights:
         if _is_quantized(variant, side):
             # Its own format may change with its version, and its values with the device.
             parts += ["cuda" if variant.is_cuda else "cpu"]
-            parts += [importlib.metadata.version("bitsandbytes")]
+            parts += [importlib.metadata.version("bitsandbytes"), packs_nf4(variant)]
         name = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
         return self.root / f"{name}.safetensors"
 
@@ -75,7 +76,7 @@ class KeptWeights:
         """Save what was quantised while a model was loaded from `files`, where that pays and the
         disk has the room; gives the files to load it from the next time.
 
-        Call it before the model is first used: bitsandbytes packs weights anew in use.
+        Call it before the model is first used: bitsandbytes changes weights in use.
         """
         from blip2_widget.model.loading import save_language
 

@@ -21,6 +21,7 @@ from blip2_widget.model import (
     ModelManager,
     loading,
     locate,
+    nf4_packing,
     parse,
     sides,
     weights,
@@ -110,9 +111,8 @@ def test_a_second_load_maps_its_files(kept: KeptWeights, located: Located, varia
     model = load(kept, located, variant).model
     assert {file: file.stat().st_mtime_ns for file in kept.root.iterdir()} == before
     mapped = _mappings(files)
-    for name, tensor in model.state_dict().items():
-        # What is tied or tells a layout is not in a file of its own.
-        if tensor.ndim == 2 and "weight." not in name:
+    for name, tensor in model.named_parameters():
+        if tensor.ndim == 2:
             assert any(begin <= tensor.data_ptr() < end for begin, end in mapped), name
 
 
@@ -205,3 +205,52 @@ def test_a_save_that_breaks_leaves_nothing_behind(
     monkeypatch.setattr(loading, "save_language", broken)
     load(kept, locate(parse(str(tiny_opt))), "cpu-int8")
     assert list(kept.root.iterdir()) == []
+
+
+@pytest.fixture
+def packings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each time that bitsandbytes' own converter was called."""
+    from bitsandbytes import functional
+    from bitsandbytes.nn import modules
+
+    seen: list[None] = []
+    real = functional._convert_weight_packed_for_cpu
+
+    def noting(*arguments: Any) -> Any:
+        seen.append(None)
+        return real(*arguments)
+
+    monkeypatch.setattr(functional, "_convert_weight_packed_for_cpu", noting)
+    monkeypatch.setattr(modules, "_convert_weight_packed_for_cpu", noting)
+    return seen
+
+
+@pytest.mark.skipif(not nf4_packing.packs_here(), reason="bitsandbytes packs nothing here")
+def test_packed_weights_are_packed_once(
+    kept: KeptWeights, located: Located, packings: list[None], noise: list[Image.Image]
+) -> None:
+    engine = load(kept, located, "cpu-int4")
+    layers = len(packings)
+    assert layers > 0
+    first = tokens(engine, noise)
+    assert tokens(load(kept, located, "cpu-int4"), noise) == first
+    assert len(packings) == layers
+
+
+@pytest.mark.skipif(not nf4_packing.packs_here(), reason="bitsandbytes packs nothing here")
+def test_packing_changes_no_answer(
+    kept: KeptWeights,
+    located: Located,
+    packings: list[None],
+    noise: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = tokens(load(kept, located, "cpu-int4"), noise)
+    packings.clear()
+    # As where bitsandbytes' functions are not found: it packs by itself, in its first products.
+    monkeypatch.setattr(nf4_packing, "packs_here", lambda: False)
+    engine = load(kept, located, "cpu-int4")
+    assert packings == []
+    assert tokens(engine, noise) == packed
+    assert packings != []
+    assert len(list(kept.root.iterdir())) == 3  # the forms do not stand for one another
