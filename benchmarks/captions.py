@@ -15,6 +15,8 @@ FIGURE = "seconds a picture"
 ROOFLINE = "of the roofline at its batch"
 CEILING = "of the roofline, all pictures in one batch"
 PEER_BATCH = 16
+#: What the package takes by itself on a processor, once a run is under way.
+BEST_BATCH = 64
 
 
 def measure(setting: Setting) -> list[Record]:
@@ -34,16 +36,16 @@ def measure(setting: Setting) -> list[Record]:
 def _ways(setting: Setting) -> list[Way]:
     """A peer, then one of ours, and so on."""
     ours = unquantised()
-    few, many = setting.few(4), setting.few(24)
+    few, many = setting.few(4), setting.count(BEST_BATCH, 2)
     return [
         card(setting),
-        Way("ours", ours, many, None),
+        Way("ours", ours, many, BEST_BATCH),
         Way("card", "cpu-bf16", few),
         Way("ours", ours, few, 1),
         Way("batched", "cpu-bf16", setting.few(PEER_BATCH), PEER_BATCH),
-        Way("ours", "cpu-int8", many, None),
+        Way("ours", "cpu-int8", many, BEST_BATCH),
         Way("pipeline", "cpu-bf16", setting.few(PEER_BATCH), PEER_BATCH),
-        Way("ours", "cpu-int4", many, None),
+        Way("ours", "cpu-int4", many, BEST_BATCH),
         card(setting, "cuda-fp16"),
         Way("ours", "cuda-bf16", setting.count(1024, 2), None),
         Way("batched", "cuda-fp16", setting.count(256, 2), PEER_BATCH),

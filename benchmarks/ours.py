@@ -98,4 +98,4 @@ def _told(seconds: float, answers: int, result: Result, prompt: str) -> dict[str
 
 def batch_of(result: Result) -> int:
     """How many answers the run computes at a time."""
-    return int(result.run._batch_size)
+    return result.run._answers.at_a_time
