@@ -7,6 +7,7 @@ speed.svg into the folder of --out.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -57,6 +58,7 @@ _WITHOUT_CHECKPOINT: Final = {start.NAME, scaling.NAME, overhead.NAME, agreement
 def main() -> None:
     """Measure what was asked for, in order; a benchmark that fails does not stop the others."""
     options = _options()
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # before any of our own
     names = [name for name in BENCHMARKS if name in (options.names or BENCHMARKS)]
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="blip2-benchmarks-") as cache:
@@ -66,6 +68,8 @@ def main() -> None:
         records: list[Record] = []
         machine = machine_name()
         print(f"# {_label(checkpoint)} on {machine}", flush=True)
+        if busy > 0.5:
+            print(f"\nOther work keeps {busy:.1f} cores busy: these figures are disturbed.")
         for name in names:
             began = time.monotonic()
             try:

@@ -54,7 +54,7 @@ def draw(rows: Sequence[Row], file: Path, machine: str) -> None:
     for place, row in zip(places, rows, strict=True):
         axes.annotate(
             f"{row.ratio:,.3g} ×" if row.ratio < 1000 else f"{row.ratio:,.0f} ×",
-            (max(row.ratio, row.wanted or 0), place),
+            (row.ratio, place),
             xytext=(5, 0),
             textcoords="offset points",
             va="center",

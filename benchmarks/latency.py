@@ -70,6 +70,7 @@ def waits(checkpoint: str, variant: str, asks: int) -> tuple[list[float], list[f
         if batch.progress.state != "running":
             raise RuntimeError("the batch had ended before the question was answered")
     batch.cancel()
+    batch.wait()  # a process must not end amid a product
     return idle, busy
 
 
