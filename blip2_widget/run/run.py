@@ -429,7 +429,7 @@ class Run:
             tasks_of.setdefault(want, []).append(task)
 
         def between() -> None:
-            if chunk.cancel.is_set():
+            if chunk.cancel.is_set() or self._worker.is_closing:
                 raise Cancelled
             if not chunk.urgent:
                 self._worker.give_way()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from typing import Protocol
@@ -26,6 +27,7 @@ class Worker:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._urgent_now = False
+        self.is_closing = False
 
     def submit(self, work: Steps, *, urgent: bool = False) -> None:
         """Queue work behind what is queued; work that is queued already stays where it is."""
@@ -36,6 +38,8 @@ class Worker:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._loop, name="blip2-worker", daemon=True)
                 self._thread.start()
+                # Python must not end under a product that is being computed.
+                atexit.register(self.close)
             self._changed.notify()
 
     def give_way(self) -> None:
@@ -48,11 +52,22 @@ class Worker:
         while self._queues[0]:
             self._do_next()
 
+    def close(self, timeout: float = 10.0) -> None:
+        """End the thread, for which a step that takes long looks at `is_closing`; waits for that
+        so many seconds at most."""
+        self.is_closing = True
+        with self._changed:
+            self._changed.notify()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
     def _loop(self) -> None:
         while True:
             with self._changed:
-                while not any(self._queues):
+                while not any(self._queues) and not self.is_closing:
                     self._changed.wait()
+            if self.is_closing:
+                return
             self._do_next()
 
     def _do_next(self) -> None:

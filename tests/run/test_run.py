@@ -304,6 +304,19 @@ def test_short_memory_halves_the_batch_and_keeps_what_has_ended(
     )
 
 
+def test_python_can_end_in_the_middle_of_a_run(paths: list[str]) -> None:
+    code = (
+        "import sys, time, blip2_widget\n"
+        "run = blip2_widget.caption(sys.argv[1:] * 2000, model='demo', cache=False)\n"
+        "while not run.progress.done: time.sleep(0.01)\n"
+        "print(run.progress.state)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "running"), done.stderr
+
+
 def test_chunks_begin_small_and_grow(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     blip2_widget.caption(paths[:1]).wait(60)
     real, sizes = Engine.stream, []
