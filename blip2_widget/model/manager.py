@@ -12,6 +12,7 @@ from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch, parse
+from blip2_widget.model.distance import TooFarError
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back
@@ -262,6 +263,8 @@ class ModelManager:
         files = self.weights.prepare(located, folder, variant)
         try:
             model, processor = load(files)
+        except TooFarError:
+            raise
         except Exception:
             if not any(files):
                 raise
