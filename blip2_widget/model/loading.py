@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,12 +47,13 @@ def load_model(
     progress: LoadProgress | None = None,
     *,
     files: Files = NOTHING_KEPT,
-    tower: Blip2ForConditionalGeneration | None = None,
+    vision: Mapping[str, Any] | None = None,
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
     """Load a checkpoint from safetensors files onto the variant's device, ready to generate.
 
     `files` stand for the checkpoint's own, side by side: already in the variant's precision.
-    `tower` is a model of the checkpoint with the variant's vision side, which is shared.
+    `vision` is the `vision_side` of a model of this checkpoint that has it in common with this
+    variant: it is shared, and not loaded again.
 
     Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read, and
     TooFarError where int8 vision changes its features too much.
@@ -62,8 +63,8 @@ def load_model(
     from transformers import Blip2Config, GenerationConfig
 
     quantizes = variant.quantization is not None and files.language is None
-    reads_int8 = variant.int8_vision and files.vision is not None and tower is None
-    quantizes_vision = variant.int8_vision and files.vision is None and tower is None
+    reads_int8 = variant.int8_vision and files.vision is not None and vision is None
+    quantizes_vision = variant.int8_vision and files.vision is None and vision is None
     if reads_int8 or quantizes_vision:
         _check_int8_runs(variant)
     options: dict[str, Any] = {}
@@ -86,9 +87,9 @@ def load_model(
                     options["quantization_config"] = _quantization(variant)
                 else:
                     config.quantization_config = _quantization(variant).to_dict()
-            sides: list[Side] = ["vision", "language"] if tower is None else ["language"]
+            sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
             with opened(folder, files, sides) as tensors:
-                model = _architecture(tower is not None, reads_int8).from_pretrained(
+                model = _architecture(vision is not None, reads_int8).from_pretrained(
                     None,
                     config=config,
                     state_dict=tensors,
@@ -106,9 +107,8 @@ def load_model(
             raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
         processor = load_processor(folder, model.config.num_query_tokens)
     model.eval()
-    if tower is not None:
-        for part in VISION_PARTS:
-            setattr(model, part, getattr(tower, part))
+    for part, module in (vision or {}).items():
+        setattr(model, part, module)
     if reads_int8 and files.vision is not None:
         _pack_vision(model, float(notes(files.vision)[_DISTANCE]), variant)
     elif quantizes_vision:
@@ -117,6 +117,11 @@ def load_model(
         (nf4_packing.pack if quantizes else nf4_packing.mark_packed)(model)
         trim()
     return model, processor
+
+
+def vision_side(model: Blip2ForConditionalGeneration) -> dict[str, Any]:
+    """A model's vision side, part by part, to be shared with another variant."""
+    return {part: getattr(model, part) for part in VISION_PARTS}
 
 
 def save_side(model: Blip2ForConditionalGeneration, side: Side, file: Path) -> None:
@@ -130,7 +135,7 @@ def save_side(model: Blip2ForConditionalGeneration, side: Side, file: Path) -> N
             module._save_to_state_dict(tensors, prefix, keep_vars=False)
     tied = model.all_tied_weights_keys
     kept = {n: t for n, t in tensors.items() if side_of(n) == side and n not in tied}
-    measured = {_DISTANCE: str(model.vision_distance)} if side == "vision" else {}
+    measured = {_DISTANCE: str(model.vision_model.distance)} if side == "vision" else {}
     write(file, stored(kept), measured)
 
 
@@ -203,8 +208,9 @@ def _quantize_vision(
     before = distance.features(model, processor)
     int8_vision.quantize(model.vision_model.encoder)
     int8_vision.pack(model.vision_model.encoder)
-    model.vision_distance = distance.between(before, distance.features(model, processor))
-    distance.check(model.vision_distance, variant)
+    measured = distance.between(before, distance.features(model, processor))
+    distance.check(measured, variant)
+    model.vision_model.distance = measured
     trim()
 
 
@@ -213,6 +219,7 @@ def _pack_vision(model: Blip2ForConditionalGeneration, measured: float, variant:
     from blip2_widget.model import int8_vision
 
     distance.check(measured, variant)
+    model.vision_model.distance = measured
     int8_vision.pack(model.vision_model.encoder)
 
 
