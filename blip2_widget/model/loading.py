@@ -115,7 +115,6 @@ def load_model(
         _quantize_vision(model, processor, variant)
     if packs_nf4(variant):
         (nf4_packing.pack if quantizes else nf4_packing.mark_packed)(model)
-        trim()
     return model, processor
 
 
