@@ -2,12 +2,12 @@
 
 `python -m benchmarks.memory FOLDER [VARIANT …]` loads the checkpoint in FOLDER (made at full size
 with random weights where there is none), each variant in a process of its own, and answers eight
-prompts; a quantised one is loaded twice, the second time from what the first has kept on disk.
-GB are 10⁹ bytes.
+prompts; one that has to be made is loaded twice, the second time from what the first has kept on
+disk. GB are 10⁹ bytes.
 
-On a processor, weights in 16 bit are mapped from the file and take room as the file's pages, which
-the system drops and reads again where it must; what is held is the rest. What is quantised is held.
-Both are read from /proc/self/status. On a GPU, held is what the driver says is in use.
+On a processor, weights are mapped from files and take room as the files' pages, which the system
+drops and reads again where it must; what is held is the rest. Both are read from /proc/self/status.
+On a GPU, held is what the driver says is in use.
 """
 
 from __future__ import annotations

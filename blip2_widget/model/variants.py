@@ -234,13 +234,13 @@ def choose(
 ) -> Variant:
     """The variant called `name`, or for "auto" the best one that fits.
 
-    The best is the first of NAMES: on a GPU before on a processor, then unquantised, since it
-    changes no answers, then int8 and then int4, as far as memory asks. Each step is the nearer to
-    the unquantised model, and is no slower where it counts: in seconds for opt-2.7b at full size on
-    two cores of an AMD EPYC with AVX512-BF16,
+    The best is the first of NAMES: on a GPU before on a processor, and there unquantised before int8
+    before int4. Unquantised comes first because it changes no answers, although it is the slowest
+    to decode; int8 comes before int4 because it is nearer to it, and reads prompts faster. Seconds
+    for opt-2.7b at full size, on two cores of an AMD EPYC with AVX512-BF16:
 
-        bf16 / int8 / int4: 0.28 / 0.19 / 0.31 to read 40 tokens in each of 16 rows,
-        0.27 / 0.093 / 0.055 for one decoding step of 1 row, 0.50 / 0.42 / 0.37 for one of 32.
+        bf16 / int8 / int4: 0.28 / 0.19 / 0.31 a row to read 40 tokens, 16 rows together;
+        0.27 / 0.093 / 0.055 for a decoding step of 1 row, 0.50 / 0.42 / 0.37 for one of 32.
 
     What MIXED names is never taken unasked: int8 vision changes the features that every answer
     rests on, and fp32 beside a quantised language model gains nothing where bf16 is at home.
