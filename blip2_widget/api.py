@@ -45,7 +45,7 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `frame`: the data frame the column belongs to; its columns come along and fill templates.
     - `model`: a checkpoint name, folder or Hub id ("opt-2.7b", "demo", "owner/name@revision").
     - `variant`: "auto", or one of `cpu-` fp32, bf16, int8, int4, `cuda-` fp32, fp16, bf16, int8,
-      int4.
+      int4; or `cpu-VISION+LANGUAGE` for a precision on each side, such as `cpu-int8+int4`.
     - `n`: only the first n rows; `sample`: only so many rows, drawn with `seed`.
     - `max_new_tokens`, `num_beams`, `temperature`, `top_p`, `seed`: how tokens are picked.
     - `batch_size`: answers computed at a time.

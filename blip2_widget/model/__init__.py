@@ -19,12 +19,14 @@ from blip2_widget.model.memory import give_memory_back
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
+    MIXED,
     NAMES,
     Variant,
     choose,
     free_bytes,
     gigabytes,
     needed_bytes,
+    offered,
     runnable,
     weight_bytes,
 )
@@ -32,6 +34,7 @@ from blip2_widget.model.weights import KeptWeights
 
 __all__ = [
     "DEFAULT",
+    "MIXED",
     "NAMES",
     "PUBLISHED",
     "Answer",
@@ -58,6 +61,7 @@ __all__ = [
     "locate",
     "names",
     "needed_bytes",
+    "offered",
     "parse",
     "prompt_text",
     "read_machine",

@@ -110,7 +110,6 @@ class Engine:
     def __init__(
         self, model: Blip2ForConditionalGeneration, processor: Blip2Processor, variant: Variant
     ) -> None:
-        from blip2_widget.model.decoding import forward
         from blip2_widget.model.graphs import StepGraphs
         from blip2_widget.model.key_values import Buffers
         from blip2_widget.model.prefixes import PrefixCache
@@ -124,14 +123,9 @@ class Engine:
         self._graphs: StepGraphs | None = None
         if variant.is_cuda and variant.quantization is None:
             # Quantised products wait for the GPU in their middle, which cannot be recorded.
-            self._graphs = StepGraphs(
-                lambda cache, tokens, positions, mask: forward(
-                    model.language_model, cache, mask, positions, input_ids=tokens[:, None]
-                )
-            )
+            self._graphs = StepGraphs(self._recordable_step)
         # Reentrant, since what is urgent runs between the layers of what is not.
         self._lock = threading.RLock()
-        self._between: Between | None = None
         # bitsandbytes packs a weight anew when a processor first uses it, and frees the old one.
         self._to_trim = variant.quantization is not None and not variant.is_cuda
         config = model.config
@@ -141,7 +135,9 @@ class Engine:
         if not variant.is_cuda:
             _suit_processor(model)
         for layer in _layers(model):
-            layer.register_forward_pre_hook(self._before_layer)
+            # A vision side may be shared, and outlive this engine: its layers know of none.
+            if _before_layer not in layer._forward_pre_hooks.values():
+                layer.register_forward_pre_hook(_before_layer)
 
     def prepare(self, image: Image) -> torch.Tensor:
         """An RGB picture as the image encoder reads it: (3, height, width) in fp32, on the CPU.
@@ -334,6 +330,16 @@ class Engine:
         start = self.model.config.text_config.decoder_start_token_id
         return EncoderDecoder(self.model.language_model, embeddings, mask, start)
 
+    def _recordable_step(
+        self, cache: Any, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        from blip2_widget.model.decoding import forward
+
+        with self._computing(None):  # other work between its layers would be recorded with it
+            return forward(
+                self.model.language_model, cache, mask, positions, input_ids=tokens[:, None]
+            )
+
     def _search_beams(
         self,
         features: torch.Tensor,
@@ -407,25 +413,27 @@ class Engine:
         import torch
 
         with self._lock, torch.inference_mode():
-            outer, self._between = self._between, between
+            outer = getattr(_thread, "between", None)
+            _thread.between = between
             try:
                 yield
             finally:
-                self._between = outer
-
-    def _before_layer(self, _layer: Any, _inputs: Any) -> None:
-        if self._between is not None and not self._is_recording():
-            self._between()
-
-    def _is_recording(self) -> bool:
-        import torch
-
-        return self.variant.is_cuda and torch.cuda.is_current_stream_capturing()
+                _thread.between = outer
 
     def _trim_once(self) -> None:
         if self._to_trim:
             trim()
             self._to_trim = False
+
+
+#: What a thread's pass through a model calls between layers, as `between`.
+_thread = threading.local()
+
+
+def _before_layer(_layer: Any, _inputs: Any) -> None:
+    between: Between | None = getattr(_thread, "between", None)
+    if between is not None:
+        between()
 
 
 def _gathered(stays: Sequence[bool], size: int) -> list[int]:

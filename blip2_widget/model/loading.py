@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import nf4_packing
+from blip2_widget.model import distance, nf4_packing
 from blip2_widget.model.memory import trim
-from blip2_widget.model.sides import NOTHING_KEPT, Files, opened, stored, write
+from blip2_widget.model.sides import (
+    NOTHING_KEPT,
+    VISION_PARTS,
+    Files,
+    Side,
+    notes,
+    opened,
+    side_of,
+    stored,
+    write,
+)
 from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
@@ -27,6 +37,8 @@ LoadProgress = Callable[[int, int], None]
 
 #: What int8 and int4 leave alone. It replaces bitsandbytes' own list, so the head is named too.
 _NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
+#: How far a kept int8 vision side was measured to move features, as its file notes it.
+_DISTANCE = "vision_distance"
 
 
 def load_model(
@@ -35,18 +47,26 @@ def load_model(
     progress: LoadProgress | None = None,
     *,
     files: Files = NOTHING_KEPT,
+    vision: Mapping[str, Any] | None = None,
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
     """Load a checkpoint from safetensors files onto the variant's device, ready to generate.
 
     `files` stand for the checkpoint's own, side by side: already in the variant's precision.
+    `vision` is the `vision_side` of a model of this checkpoint that has it in common with this
+    variant: it is shared, and not loaded again.
 
-    Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read.
+    Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read, and
+    TooFarError where int8 vision changes its features too much.
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import Blip2Config, Blip2ForConditionalGeneration, GenerationConfig
+    from transformers import Blip2Config, GenerationConfig
 
     quantizes = variant.quantization is not None and files.language is None
+    reads_int8 = variant.int8_vision and files.vision is not None and vision is None
+    quantizes_vision = variant.int8_vision and files.vision is None and vision is None
+    if reads_int8 or quantizes_vision:
+        _check_int8_runs(variant)
     options: dict[str, Any] = {}
 
     def placed(done: int, total: int) -> None:
@@ -67,8 +87,9 @@ def load_model(
                     options["quantization_config"] = _quantization(variant)
                 else:
                     config.quantization_config = _quantization(variant).to_dict()
-            with opened(folder, files, ("vision", "language")) as tensors:
-                model = Blip2ForConditionalGeneration.from_pretrained(
+            sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
+            with opened(folder, files, sides) as tensors:
+                model = _architecture(vision is not None, reads_int8).from_pretrained(
                     None,
                     config=config,
                     state_dict=tensors,
@@ -85,27 +106,41 @@ def load_model(
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
         processor = load_processor(folder, model.config.num_query_tokens)
+    model.eval()
+    for part, module in (vision or {}).items():
+        setattr(model, part, module)
+    if reads_int8 and files.vision is not None:
+        _pack_vision(model, float(notes(files.vision)[_DISTANCE]), variant)
+    elif quantizes_vision:
+        _quantize_vision(model, processor, variant)
     if packs_nf4(variant):
         (nf4_packing.pack if quantizes else nf4_packing.mark_packed)(model)
-        trim()
-    return model.eval(), processor
+    return model, processor
+
+
+def vision_side(model: Blip2ForConditionalGeneration) -> dict[str, Any]:
+    """A model's vision side, part by part, to be shared with another variant."""
+    return {part: getattr(model, part) for part in VISION_PARTS}
+
+
+def save_side(model: Blip2ForConditionalGeneration, side: Side, file: Path) -> None:
+    """Write a side of a model as it is in memory, quantised."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        if nf4_packing.is_packed(module):
+            tensors |= nf4_packing.packed_state(module, prefix)
+        else:
+            module._save_to_state_dict(tensors, prefix, keep_vars=False)
+    tied = model.all_tied_weights_keys
+    kept = {n: t for n, t in tensors.items() if side_of(n) == side and n not in tied}
+    measured = {_DISTANCE: str(model.vision_model.distance)} if side == "vision" else {}
+    write(file, stored(kept), measured)
 
 
 def packs_nf4(variant: Variant) -> bool:
     """Whether a variant's language side is packed for this processor, in memory and when kept."""
     return variant.quantization == "int4" and not variant.is_cuda and nf4_packing.packs_here()
-
-
-def save_language(model: Blip2ForConditionalGeneration, file: Path) -> None:
-    """Write a model's language side as it is in memory, quantised."""
-    tensors: dict[str, torch.Tensor] = {}
-    for name, module in model.language_model.named_modules(prefix="language_model"):
-        if nf4_packing.is_packed(module):
-            tensors |= nf4_packing.packed_state(module, f"{name}.")
-        else:
-            module._save_to_state_dict(tensors, f"{name}.", keep_vars=False)
-    tied = model.all_tied_weights_keys
-    write(file, stored({n: t for n, t in tensors.items() if n not in tied}))
 
 
 def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
@@ -121,6 +156,58 @@ def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
     tokenizer.padding_side = "left"
     return Blip2Processor(image_processor, tokenizer, num_query_tokens=num_query_tokens)
+
+
+def _architecture(without_vision: bool, with_int8_vision: bool) -> Any:
+    """transformers' class, with nothing in the vision side's place, or int8 layers in it."""
+    from transformers import Blip2Config, Blip2ForConditionalGeneration
+
+    class Architecture(Blip2ForConditionalGeneration):
+        def __init__(self, config: Blip2Config) -> None:
+            super().__init__(config)
+            if without_vision:
+                for part in VISION_PARTS:
+                    setattr(self, part, None)
+            if with_int8_vision:
+                from blip2_widget.model import int8_vision
+
+                int8_vision.make_room(self.vision_model.encoder)
+
+    return Architecture if without_vision or with_int8_vision else Blip2ForConditionalGeneration
+
+
+def _check_int8_runs(variant: Variant) -> None:
+    from blip2_widget.model import int8_vision
+
+    if not int8_vision.runs_here():
+        raise Blip2Error(
+            f"{variant.name} needs a torch with oneDNN, and this one has none; "
+            f"write --variant {variant.float_vision_name}"
+        )
+
+
+def _quantize_vision(
+    model: Blip2ForConditionalGeneration, processor: Blip2Processor, variant: Variant
+) -> None:
+    """Put a model's image encoder into int8, unless its features would change too much."""
+    from blip2_widget.model import int8_vision
+
+    before = distance.features(model, processor)
+    int8_vision.quantize(model.vision_model.encoder)
+    int8_vision.pack(model.vision_model.encoder)
+    measured = distance.between(before, distance.features(model, processor))
+    distance.check(measured, variant)
+    model.vision_model.distance = measured
+    trim()
+
+
+def _pack_vision(model: Blip2ForConditionalGeneration, measured: float, variant: Variant) -> None:
+    """Make an int8 image encoder ready that was measured when it was made."""
+    from blip2_widget.model import int8_vision
+
+    distance.check(measured, variant)
+    model.vision_model.distance = measured
+    int8_vision.pack(model.vision_model.encoder)
 
 
 def _quantization(variant: Variant) -> Any:

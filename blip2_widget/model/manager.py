@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +12,22 @@ from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch, parse
+from blip2_widget.model.distance import TooFarError
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back
 from blip2_widget.model.sides import NOTHING_KEPT, Files
-from blip2_widget.model.variants import Variant, choose, gigabytes, runnable, weight_bytes
+from blip2_widget.model.variants import (
+    Tower,
+    Variant,
+    choose,
+    gigabytes,
+    language_bytes,
+    runnable,
+    tower_of,
+    vision_bytes,
+    weight_bytes,
+)
 from blip2_widget.model.variants import variant as named
 from blip2_widget.model.weights import KeptWeights
 
@@ -34,16 +45,32 @@ class Key:
 
 @dataclass
 class Resident:
-    """A model in memory, or on its way there. `weights` is in bytes, times in Unix seconds."""
+    """A model in memory, or on its way there. Times are in Unix seconds."""
 
-    name: str
-    source: str
+    located: Located
     variant: Variant
-    weights: int
     future: Future[Engine]
     used_at: float = field(default_factory=time.time)
     users: int = 0
     notes: list[Note] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.located.checkpoint.name
+
+    @property
+    def source(self) -> str:
+        return self.located.checkpoint.source
+
+    @property
+    def weights(self) -> int:
+        """Bytes of its weights, those that it shares included."""
+        return weight_bytes(self.located.sizes, self.variant)
+
+    @property
+    def tower(self) -> tuple[str, Tower]:
+        """Its vision side: the checkpoint's identity, the device and the precision."""
+        return self.located.identity, tower_of(self.variant)
 
     @property
     def is_loaded(self) -> bool:
@@ -62,6 +89,8 @@ class Plan:
 
 class ModelManager:
     """Loads models when asked, shares them among callers, and drops the least recently used.
+
+    Variants of a checkpoint that have the same vision side, on the same device, have it together.
 
     At most `max_resident` variants stay in memory; one that is in use is never dropped.
     """
@@ -98,22 +127,31 @@ class ModelManager:
     def choose(self, located: Located, variant: str) -> Variant:
         """The variant to run a checkpoint in, as `variants.choose`.
 
-        For "auto" one that is in memory already is taken. Memory that unloading idle models
-        would free counts as free.
+        For "auto" one that is in memory already is taken, if it is one that "auto" may choose.
+        Memory that unloading idle models would free counts as free. A vision side that a model in
+        use keeps in memory is shared, so it is not counted again.
         """
+        machine = self._machine()
+        if variant == "auto":
+            wanted = runnable(machine, located.family)
+        else:
+            wanted = [named(variant, machine, located.family)]
         with self._lock:
-            for key, resident in self._resident.items():
-                wanted = variant in ("auto", key.variant)
-                if key.identity == located.identity and wanted and not _failed(resident):
+            alive = [each for each in self._resident.values() if not _failed(each)]
+            for resident in alive:
+                fits = resident.variant.name in [each.name for each in wanted]
+                if fits and resident.located.identity == located.identity:
                     return resident.variant
-            idle = [each for each in self._resident.values() if each.users == 0]
+            idle = [each for each in alive if each.users == 0]
+            staying = {each.tower for each in alive if each.users}
         return choose(
             variant,
             located.sizes,
             located.family,
-            self._machine(),
-            reclaimable=sum(each.weights for each in idle if not each.variant.is_cuda),
-            reclaimable_gpu=sum(each.weights for each in idle if each.variant.is_cuda),
+            machine,
+            reclaimable=_freed([each for each in idle if not each.variant.is_cuda], staying),
+            reclaimable_gpu=_freed([each for each in idle if each.variant.is_cuda], staying),
+            shared={tower for identity, tower in staying if identity == located.identity},
         )
 
     def plan(self, located: Located, variant: str) -> Plan:
@@ -140,15 +178,9 @@ class ModelManager:
         with self._lock:
             resident = self._resident.get(key)
             if resident is None or _failed(resident):
-                resident = Resident(
-                    located.checkpoint.name,
-                    located.checkpoint.source,
-                    variant,
-                    weight_bytes(located.sizes, variant),
-                    Future(),
-                )
+                resident = Resident(located, variant, Future())
                 self._resident[key] = resident
-                self._loader.submit(self._load, key, resident, located)
+                self._loader.submit(self._load, key, resident)
             resident.used_at = time.time()
             if note is not None and not resident.future.done():
                 resident.notes.append(note)
@@ -184,11 +216,13 @@ class ModelManager:
         return self._unload(None if name is None else parse(name).source, variant)
 
     def _unload(self, source: str | None, variant: str | None) -> list[Resident]:
+        machine = self._machine()
         with self._lock:
             chosen = {
                 key: resident
                 for key, resident in self._resident.items()
-                if source in (None, resident.source) and variant in (None, key.variant)
+                if source in (None, resident.source)
+                and (variant is None or _is_called(resident, variant, machine))
             }
             busy = [r for r in chosen.values() if r.users or not r.future.done()]
             if busy:
@@ -211,7 +245,9 @@ class ModelManager:
         with self._lock:
             self._resident.clear()
 
-    def _load(self, key: Key, resident: Resident, located: Located) -> None:
+    def _load(self, key: Key, resident: Resident) -> None:
+        located = resident.located
+
         def note(line: str) -> None:
             for listener in tuple(resident.notes):
                 listener(line)
@@ -224,7 +260,9 @@ class ModelManager:
                     f"downloading {resident.name} {_percent(done, total)} of {gigabytes(total)}"
                 ),
             )
-            self._make_room(key, resident, located)
+            # Taken before room is made, so that unloading its model leaves it in memory.
+            vision = self._shared_vision(resident)
+            self._make_room(key, resident, shares=vision is not None)
             note(f"loading {title}")
             # Imported late: these lines are the first to need torch.
             from blip2_widget.model.loading import load_model
@@ -235,6 +273,7 @@ class ModelManager:
                     resident.variant,
                     lambda done, total: note(f"loading {title} {_percent(done, total)}"),
                     files=files,
+                    vision=vision,
                 )
 
             model, processor = self._from_weights(located, folder, resident.variant, load)
@@ -262,6 +301,8 @@ class ModelManager:
         files = self.weights.prepare(located, folder, variant)
         try:
             model, processor = load(files)
+        except TooFarError:
+            raise
         except Exception:
             if not any(files):
                 raise
@@ -276,8 +317,19 @@ class ModelManager:
         give_memory_back()
         return load(kept)
 
-    def _make_room(self, key: Key, resident: Resident, located: Located) -> None:
+    def _shared_vision(self, resident: Resident) -> dict[str, Any] | None:
+        """The vision side that a model needs, from one in memory that has it."""
+        from blip2_widget.model.loading import vision_side
+
+        with self._lock:
+            for other in self._resident.values():
+                if other is not resident and other.is_loaded and other.tower == resident.tower:
+                    return vision_side(other.future.result().model)
+        return None
+
+    def _make_room(self, key: Key, resident: Resident, shares: bool) -> None:
         """Drop idle models, least recently used first, down to the count and until it fits."""
+        located, variant = resident.located, resident.variant
         while True:
             with self._lock:
                 others = [(k, r) for k, r in self._resident.items() if k != key and r.future.done()]
@@ -286,7 +338,13 @@ class ModelManager:
                 )
                 crowded = len(others) >= self.max_resident
             try:
-                choose(resident.variant.name, located.sizes, located.family, self._machine())
+                choose(
+                    variant.name,
+                    located.sizes,
+                    located.family,
+                    self._machine(),
+                    shared={tower_of(variant)} if shares else (),
+                )
                 if not crowded or not idle:
                     return
             except Blip2Error:
@@ -297,6 +355,26 @@ class ModelManager:
 
 def _failed(resident: Resident) -> bool:
     return resident.future.done() and resident.future.exception() is not None
+
+
+def _is_called(resident: Resident, variant: str, machine: Machine) -> bool:
+    """Whether a resident variant goes by that name, or by another that means the same."""
+    if variant == resident.variant.name:
+        return True
+    try:
+        return named(variant, machine, resident.located.family).name == resident.variant.name
+    except Blip2Error:
+        return False
+
+
+def _freed(dropped: Iterable[Resident], staying: Collection[tuple[str, Tower]]) -> int:
+    """Bytes that dropping models frees: a vision side goes with the last model that has it."""
+    language, towers = 0, {}
+    for each in dropped:
+        language += language_bytes(each.located.sizes, each.variant)
+        if each.tower not in staying:
+            towers[each.tower] = vision_bytes(each.located.sizes, each.variant)
+    return language + sum(towers.values())
 
 
 def _percent(done: int, total: int) -> str:

@@ -114,6 +114,14 @@ def stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, Stored]:
     return {name: entry(one) for name, one in tensors.items()}
 
 
+def notes(file: Path) -> dict[str, str]:
+    """What was written into a file beside its tensors."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as tensors:
+        return dict(tensors.metadata() or {})
+
+
 def write(
     file: Path, tensors: Mapping[str, Stored], notes: Mapping[str, str] | None = None
 ) -> None:

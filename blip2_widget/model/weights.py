@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blip2_widget.model.catalogue import Located
-from blip2_widget.model.loading import packs_nf4
+from blip2_widget.model.loading import packs_nf4, save_side
 from blip2_widget.model.sides import NOTHING_KEPT, Files, Side, convert, is_stored_as
 from blip2_widget.model.variants import Variant, language_bytes, vision_bytes, weight_bytes
 
@@ -38,7 +38,7 @@ class KeptWeights:
     def file(self, located: Located, variant: Variant, side: Side) -> Path:
         """Where a side of a checkpoint in a variant is, or would be, kept."""
         parts = [located.identity, side, getattr(variant, side), _VERSION]
-        if _is_quantized(variant, side):
+        if side == "language" and variant.quantization:
             # Its own format may change with its version, and its values with the device.
             parts += ["cuda" if variant.is_cuda else "cpu"]
             parts += [importlib.metadata.version("bitsandbytes"), packs_nf4(variant)]
@@ -78,16 +78,15 @@ class KeptWeights:
 
         Call it before the model is first used: bitsandbytes changes weights in use.
         """
-        from blip2_widget.model.loading import save_language
 
-        if (
-            files.language is not None
-            or not _is_quantized(variant, "language")
-            or weight_bytes(located.sizes, variant) < _WORTH_KEEPING
-        ):
+        def saved(side: Side, file: Path | None) -> Path | None:
+            if file is not None or not _is_quantized(variant, side):
+                return file
+            return self._write(located, variant, side, lambda to: save_side(model, side, to))
+
+        if weight_bytes(located.sizes, variant) < _WORTH_KEEPING:
             return files
-        written = self._write(located, variant, "language", lambda to: save_language(model, to))
-        return files._replace(language=written)
+        return Files(saved("vision", files.vision), saved("language", files.language))
 
     def drop(self, files: Files) -> None:
         """Delete files that could not be loaded."""
@@ -126,4 +125,4 @@ class KeptWeights:
 
 
 def _is_quantized(variant: Variant, side: Side) -> bool:
-    return side == "language" and variant.quantization is not None
+    return variant.int8_vision if side == "vision" else variant.quantization is not None

@@ -11,13 +11,13 @@ from IPython.core.completer import (
 from IPython.core.getipython import get_ipython
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import NAMES, names
+from blip2_widget.model import MIXED, NAMES, names
 from blip2_widget.notebook.line import CLEARED, PARSER, SUBCOMMANDS, split
 
 _VALUES = {
     "-m": names,
     "--model": names,
-    "--variant": lambda: ["auto", *NAMES],
+    "--variant": lambda: ["auto", *NAMES, *MIXED],
     "--display": lambda: ["widget", "table", "none"],
     "--on-error": lambda: ["null", "raise"],
 }

@@ -12,9 +12,9 @@ from blip2_widget.model import (
     gigabytes,
     locate,
     needed_bytes,
+    offered,
     parse,
     read_machine,
-    runnable,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def models_frame() -> Any:
         line = {"parameters": f"{size.total / 1e9:.2f} B", "auto": auto}
         if size.total < 1e8:
             line["parameters"] = f"{size.total / 1e6:.1f} M"
-        for each in runnable(machine, family):
+        for each in offered(machine, family):
             needed = needed_bytes(size, each)
             fits = needed <= free_bytes(each, machine)
             line[each.name] = gigabytes(needed) if fits else f"({gigabytes(needed)})"

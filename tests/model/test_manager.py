@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import Engine, Machine, ModelManager, loading, locate, parse
+from blip2_widget.model import (
+    PUBLISHED,
+    Engine,
+    GenerationSettings,
+    Machine,
+    ModelManager,
+    loading,
+    locate,
+    needed_bytes,
+    parse,
+    weight_bytes,
+)
 from blip2_widget.model.catalogue import Located
+from blip2_widget.model.sides import VISION_PARTS
+from blip2_widget.model.variants import language_bytes, vision_bytes
+from blip2_widget.model.variants import variant as named
 
 GB = 10**9
 ROOMY = Machine(64 * GB, 60 * GB, cpu_bf16=True)
@@ -193,3 +211,97 @@ def test_a_lower_bound_drops_the_least_recently_used_at_once(
         load(manager, located, variant).result(60)
     manager.max_resident = 1
     assert [each.variant.name for each in manager.resident()] == ["cpu-bf16"]
+
+
+def test_variants_with_the_same_vision_side_have_it_together(
+    manager: ModelManager, tiny_opt: Path, noise: list[Image.Image]
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    settings = GenerationSettings(max_new_tokens=8)
+    first = load(manager, located, "cpu-bf16").result(60)
+    language = weakref.ref(first.model.language_model)
+    alone = ModelManager(machine=lambda: ROOMY)
+    expected = load(alone, located, "cpu-int8").result(60)
+    second = load(manager, located, "cpu-int8").result(60)
+    for part in VISION_PARTS:
+        assert getattr(second.model, part) is getattr(first.model, part)
+        assert getattr(second.model, part) is not getattr(expected.model, part)
+    assert second.model.language_model is not first.model.language_model
+
+    def answers(engine: Engine) -> list[tuple[int, ...]]:
+        return [a.tokens for a in engine.generate(engine.encode(noise), [""] * 6, settings)]
+
+    assert answers(second) == answers(expected)
+    assert answers(first) != answers(second)
+    del first
+    manager.unload(variant="cpu-bf16")
+    gc.collect()
+    assert language() is None  # sharing keeps nothing else of the first in memory
+    assert answers(second) == answers(expected)
+    alone.close()
+
+
+@pytest.mark.parametrize("variant", ["cpu-fp32", "cpu-int8+int8"])
+def test_other_precisions_have_their_own(
+    manager: ModelManager, tiny_opt: Path, variant: str
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    first = load(manager, located, "cpu-bf16").result(60)
+    other = load(manager, located, variant).result(60)
+    assert other.model.vision_model is not first.model.vision_model
+
+
+def test_int8_vision_is_shared_too(manager: ModelManager, tiny_opt: Path) -> None:
+    located = locate(parse(str(tiny_opt)))
+    first = load(manager, located, "cpu-int8+int8").result(60)
+    assert load(manager, located, "cpu-int8+int4").result(60).model.qformer is first.model.qformer
+
+
+def test_a_vision_side_in_use_is_not_planned_for_again(tiny_opt: Path) -> None:
+    """With room for the language side of one more, and no more."""
+    located = dataclasses.replace(locate(parse(str(tiny_opt))), sizes=PUBLISHED["opt-2.7b"])
+    one = named("cpu-int8", ROOMY, "opt")
+    enough = needed_bytes(located.sizes, one) - vision_bytes(located.sizes, one)
+    free = [60 * GB]
+    manager = ModelManager(machine=lambda: Machine(64 * GB, free[0], cpu_bf16=True))
+    first = manager.choose(located, "cpu-bf16")
+    manager.load(located, first).result(60)
+    manager.hold(located, first)
+    free[0] = enough - 1
+    with pytest.raises(Blip2Error, match=r"cpu-int8 needs 3\.3 GB and 3\.3 GB are free"):
+        manager.choose(located, "cpu-int8")
+    free[0] = enough
+    second = manager.load(located, manager.choose(located, "cpu-int8")).result(60)
+    assert len(manager.resident()) == 2
+    assert second.model.vision_model is not None
+    # When both are idle all of what they hold would be freed, what they share counted once.
+    manager.release(located, first)
+    free[0] = 0
+    held = weight_bytes(located.sizes, first) + language_bytes(located.sizes, one)
+    assert held < 16.5 * GB
+    with pytest.raises(Blip2Error, match="cpu-fp32 needs 16"):
+        manager.choose(located, "cpu-fp32")
+    free[0] = needed_bytes(located.sizes, named("cpu-fp32", ROOMY, "opt")) - held
+    assert manager.choose(located, "cpu-fp32").name == "cpu-fp32"
+    free[0] -= 1
+    with pytest.raises(Blip2Error, match="cpu-fp32 needs 16"):
+        manager.choose(located, "cpu-fp32")
+    manager.close()
+
+
+def test_auto_never_takes_int8_vision_even_when_it_is_there(
+    manager: ModelManager, tiny_opt: Path
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    load(manager, located, "cpu-int8+int8").result(60)
+    assert manager.choose(located, "auto").name == "cpu-bf16"
+
+
+def test_a_longer_name_of_a_variant_means_the_same_model(
+    manager: ModelManager, tiny_opt: Path, loads: list[str]
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    first = load(manager, located, "cpu-int8").result(60)
+    assert load(manager, located, "cpu-bf16+int8").result(60) is first
+    assert len(loads) == 1
+    assert [each.variant.name for each in manager.unload(variant="cpu-bf16+int8")] == ["cpu-int8"]

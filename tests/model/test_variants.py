@@ -6,6 +6,7 @@ import pytest
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import (
+    MIXED,
     NAMES,
     PUBLISHED,
     Machine,
@@ -13,11 +14,12 @@ from blip2_widget.model import (
     choose,
     gigabytes,
     needed_bytes,
+    offered,
     runnable,
     weight_bytes,
 )
 from blip2_widget.model.machine import Gpu, _cpu_has_bf16, _visible
-from blip2_widget.model.variants import variant
+from blip2_widget.model.variants import tower_of, variant, vision_bytes
 
 GB = 10**9
 OPT = PUBLISHED["opt-2.7b"]
@@ -150,3 +152,81 @@ def test_idle_models_free_the_memory_they_are_in() -> None:
     machine = Machine(64 * GB, 30 * GB, cpu_bf16=True, gpu=gpu)
     assert choose("auto", OPT, "opt", machine, reclaimable=20 * GB).name == "cpu-bf16"
     assert choose("auto", OPT, "opt", machine, reclaimable_gpu=20 * GB).name == "cuda-bf16"
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "canonical", "vision", "language"),
+    [
+        ("cpu-int4", SERVER, "cpu-int4", "bfloat16", "int4-bfloat16"),
+        ("cpu-bf16+int4", SERVER, "cpu-int4", "bfloat16", "int4-bfloat16"),
+        ("cpu-bf16+bf16", SERVER, "cpu-bf16", "bfloat16", "plain-bfloat16"),
+        ("cpu-fp32+int8", SERVER, "cpu-fp32+int8", "float32", "int8-float32"),
+        ("cpu-fp32+int8", LAPTOP, "cpu-int8", "float32", "int8-float32"),
+        ("cpu-bf16+int8", LAPTOP, "cpu-bf16+int8", "bfloat16", "int8-bfloat16"),
+        ("cpu-int8+bf16", SERVER, "cpu-int8+bf16", "int8-bfloat16", "plain-bfloat16"),
+        ("cpu-int8+int4", SERVER, "cpu-int8+int4", "int8-bfloat16", "int4-bfloat16"),
+        ("cpu-int8+int8", LAPTOP, "cpu-int8+int8", "int8-float32", "int8-float32"),
+        ("cuda-bf16+int4", with_gpu(H200), "cuda-int4", "bfloat16", "int4-bfloat16"),
+        ("cuda-fp32+int4", with_gpu(H200), "cuda-fp32+int4", "float32", "int4-float32"),
+    ],
+)
+def test_a_name_says_what_each_side_runs_in(
+    name: str, machine: Machine, canonical: str, vision: str, language: str
+) -> None:
+    found = variant(name, machine, "opt")
+    assert (found.name, found.vision, found.language) == (canonical, vision, language)
+    assert variant(canonical, machine, "opt") == found
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cpu-int8+int3", r"there is no variant 'cpu-int8\+int3'; write auto or cpu-int8\+int"),
+        ("cpu-bf16+fp32", r"there is no variant 'cpu-bf16\+fp32'; write auto or .*cpu-bf16"),
+        ("cpu-int4+bf16", r"there is no variant 'cpu-int4\+bf16'; write auto or .*cpu-bf16"),
+        ("cpu-", "there is no variant 'cpu-'"),
+        ("+", r"write auto or one of cuda-bf16, .*, cpu-fp32\+int4$"),
+        ("cpu-fp16+int8", r"write --variant cpu-bf16\+int8$"),
+        ("cuda-int8+int8", "int8 vision runs on a processor; write --variant cuda-int8$"),
+    ],
+)
+def test_wrong_names_get_one_line_with_close_ones(name: str, message: str) -> None:
+    with pytest.raises(Blip2Error, match=message) as caught:
+        variant(name, with_gpu(H200), "opt")
+    assert "\n" not in str(caught.value)
+
+
+def test_each_side_is_counted_in_its_precision() -> None:
+    sizes = Sizes(vision=1000, bridge=100, language_linear=640, language_other=10)
+    counted = {
+        name: weight_bytes(sizes, variant(name, SERVER, "opt")) for name in (*MIXED, "cpu-int4")
+    }
+    assert counted == {
+        "cpu-int8+bf16": 1000 + 200 + 1280 + 20,
+        "cpu-int8+int8": 1000 + 200 + 640 + 20,
+        "cpu-int8+int4": 1000 + 200 + 360 + 20,
+        "cpu-fp32+int8": 4000 + 400 + 640 + 40,
+        "cpu-fp32+int4": 4000 + 400 + 360 + 40,
+        "cpu-int4": 2000 + 200 + 360 + 20,
+    }
+
+
+def test_mixed_variants_are_offered_and_chosen_only_by_name() -> None:
+    names = [each.name for each in runnable(SERVER, "opt")]
+    assert not set(names) & set(MIXED)
+    assert [each.name for each in offered(SERVER, "opt")] == [*names, *MIXED]
+    # Under another name nothing is offered twice.
+    assert "cpu-fp32+int8" not in [each.name for each in offered(LAPTOP, "opt")]
+    tight = Machine(8 * GB, int(3.4 * GB), cpu_bf16=True)
+    assert choose("cpu-int8+int4", OPT, "opt", tight).name == "cpu-int8+int4"
+    with pytest.raises(Blip2Error, match="no variant fits"):
+        choose("auto", OPT, "opt", tight)
+
+
+def test_a_vision_side_that_is_there_needs_no_memory() -> None:
+    one = variant("cpu-int4", SERVER, "opt")
+    tight = Machine(8 * GB, needed_bytes(OPT, one) - vision_bytes(OPT, one), cpu_bf16=True)
+    assert choose("cpu-int4", OPT, "opt", tight, shared=[tower_of(one)]) == one
+    for shared in ([], [("cpu", "float32")], [("cuda:0", "bfloat16")]):
+        with pytest.raises(Blip2Error, match="cpu-int4 needs"):
+            choose("cpu-int4", OPT, "opt", tight, shared=shared)

@@ -47,19 +47,19 @@ def located(request: pytest.FixtureRequest) -> Located:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sides that were made, and in what."""
     seen: list[str] = []
-    convert, save_language = sides.convert, loading.save_language
+    convert, save_side = sides.convert, loading.save_side
 
     def converting(folder: Path, side: Any, dtype: Any, file: Path) -> None:
         seen.append(f"{side} in {dtype}")
         convert(folder, side, dtype, file)
 
-    def saving(model: Any, file: Path) -> None:
-        in_int8 = model.hf_quantizer.quantization_config.load_in_8bit
-        seen.append(f"language in {'int8' if in_int8 else 'int4'}")
-        save_language(model, file)
+    def saving(model: Any, side: Any, file: Path) -> None:
+        in_int8 = side == "vision" or model.hf_quantizer.quantization_config.load_in_8bit
+        seen.append(f"{side} in {'int8' if in_int8 else 'int4'}")
+        save_side(model, side, file)
 
     monkeypatch.setattr(weights, "convert", converting)
-    monkeypatch.setattr(loading, "save_language", saving)
+    monkeypatch.setattr(weights, "save_side", saving)
     return seen
 
 
@@ -202,7 +202,7 @@ def test_a_save_that_breaks_leaves_nothing_behind(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(weights, "convert", broken)
-    monkeypatch.setattr(loading, "save_language", broken)
+    monkeypatch.setattr(weights, "save_side", broken)
     load(kept, locate(parse(str(tiny_opt))), "cpu-int8")
     assert list(kept.root.iterdir()) == []
 

@@ -7,7 +7,7 @@ import warnings
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from blip2_widget.model import NAMES, names
+from blip2_widget.model import MIXED, NAMES, names
 from blip2_widget.notebook.line import PARSER, SUBCOMMANDS
 
 OPTIONS = [name for action in PARSER._actions for name in action.option_strings]
@@ -40,8 +40,11 @@ def completed(shell: InteractiveShell, text: str, cursor: int | None = None) -> 
         ("%blip2 use -m opt-2.7b-", ["opt-2.7b-coco"]),
         ("%blip2 use -m flan-t5-xx", ["flan-t5-xxl"]),
         ("%blip2 use -m d", ["demo"]),
-        ("%blip2 use --variant ", ["auto", *NAMES]),
-        ("%blip2 use --variant cpu-i", ["cpu-int8", "cpu-int4"]),
+        ("%blip2 use --variant ", ["auto", *NAMES, *MIXED]),
+        (
+            "%blip2 use --variant cpu-i",
+            ["cpu-int8", "cpu-int4", "cpu-int8+bf16", "cpu-int8+int8", "cpu-int8+int4"],
+        ),
         ("%blip2 caption df.image --display t", ["table"]),
         ("%blip2 caption df.image --on-error ", ["null", "raise"]),
         ("%blip2 cache ", ["stats", "path", "clear"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blip2_widget.model import NAMES, PUBLISHED
+from blip2_widget.model import MIXED, NAMES, PUBLISHED
 from blip2_widget.model.machine import Gpu, Machine
 from blip2_widget.notebook import reports
 from blip2_widget.session import Session
@@ -33,7 +33,8 @@ def test_models_says_what_auto_would_take(
     table = reports.models_frame()
     assert list(table.index) == [*PUBLISHED, "demo"]
     assert table.auto["opt-2.7b"] == opt and table.auto["flan-t5-xxl"] == xxl
-    assert set(table.columns[2:]) <= set(NAMES)
+    assert set(table.columns[2:]) <= {*NAMES, *MIXED}
+    assert "cpu-int8+int4" in table.columns
     assert any(name.startswith("cuda") for name in table.columns) == (machine.gpu is not None)
     for name in table.columns[2:]:
         for text in filter(None, table[name]):
