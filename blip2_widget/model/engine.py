@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,9 @@ class Cancelled(Exception):  # noqa: N818 - it is no error
 class Engine:
     """One loaded checkpoint in one variant. One pass through the model at a time."""
 
+    #: How many devices share every batch.
+    devices = 1
+
     def __init__(
         self, model: Blip2ForConditionalGeneration, processor: Blip2Processor, variant: Variant
     ) -> None:
@@ -164,7 +167,8 @@ class Engine:
         with self._computing(between):
             pixels = pixels.to(self.model.device, non_blocking=True)
             pixels = pixels.to(self.model.vision_model.dtype)
-            output = self.model.get_image_features(pixels, return_dict=True)
+            with _tf32(self.variant.dtype == "float16"):
+                output = self.model.get_image_features(pixels, return_dict=True)
             features = output.qformer_outputs.last_hidden_state
             # In fp16 the Q-Former runs in fp32, and generate casts back just here.
             return features.to(pixels.dtype).cpu()
@@ -412,7 +416,9 @@ class Engine:
         """The model to oneself, and `between` called before each of its layers."""
         import torch
 
-        with self._lock, torch.inference_mode():
+        is_cuda = self.variant.is_cuda
+        device = torch.cuda.device(self.variant.device) if is_cuda else nullcontext()
+        with self._lock, torch.inference_mode(), device:
             outer = getattr(_thread, "between", None)
             _thread.between = between
             try:
@@ -465,6 +471,21 @@ def _layers(model: Blip2ForConditionalGeneration) -> Iterator[torch.nn.Module]:
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
             yield from module
+
+
+@contextmanager
+def _tf32(wanted: bool) -> Iterator[None]:
+    """Products of fp32 numbers in TF32, on GPUs that have it: in fp16 the Q-Former stays in fp32
+    for its range, of which TF32 has all."""
+    import torch
+
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    products.allow_tf32 = before or wanted
+    try:
+        yield
+    finally:
+        products.allow_tf32 = before
 
 
 @contextmanager

@@ -97,6 +97,7 @@ class StepGraphs:
                     step()
             torch.cuda.current_stream().wait_stream(beside)
             recording.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(recording.graph):
+            # Other threads may use other devices meanwhile.
+            with torch.cuda.graph(recording.graph, capture_error_mode="thread_local"):
                 recording.logits = step()
         return recording

@@ -20,6 +20,11 @@ class Gpu:
     capability: tuple[int, int]
 
     @property
+    def device(self) -> str:
+        """As torch names it."""
+        return f"cuda:{self.index}"
+
+    @property
     def has_bf16(self) -> bool:
         """bf16 arithmetic came with Ampere, compute capability 8.0."""
         return self.capability >= (8, 0)
@@ -27,12 +32,20 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """Memory in bytes; `cpu_bf16` says whether the processor multiplies bf16 natively."""
+    """Memory in bytes; `cpu_bf16` says whether the processor multiplies bf16 natively.
+
+    Of `gpus` the one with the most free memory comes first.
+    """
 
     ram_total: int
     ram_free: int
     cpu_bf16: bool
-    gpu: Gpu | None = None
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """The one to use."""
+        return self.gpus[0] if self.gpus else None
 
 
 def read_machine() -> Machine:
@@ -41,7 +54,7 @@ def read_machine() -> Machine:
 
     memory = psutil.virtual_memory()
     total, free = _within_container(memory.total, memory.available)
-    return Machine(total, free, _cpu_has_bf16(), _read_gpu())
+    return Machine(total, free, _cpu_has_bf16(), tuple(_read_gpus()))
 
 
 def _within_container(total: int, free: int) -> tuple[int, int]:
@@ -69,17 +82,17 @@ def _cpu_has_bf16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def _read_gpu() -> Gpu | None:
-    """The CUDA device with the most free memory, or None where torch could use none."""
+def _read_gpus() -> list[Gpu]:
+    """The CUDA devices that torch can use, the one with the most free memory first."""
     if "+cpu" in importlib.metadata.version("torch"):
-        return None
+        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         import pynvml
 
         pynvml.nvmlInit()
     except Exception:  # no NVML library or no driver: a machine without an NVIDIA GPU
-        return None
+        return []
     try:
         count = pynvml.nvmlDeviceGetCount()
         physical = _visible(visible, count)
@@ -98,7 +111,7 @@ def _read_gpu() -> Gpu | None:
             )
     finally:
         pynvml.nvmlShutdown()
-    return max(gpus, key=lambda gpu: gpu.free, default=None)
+    return sorted(gpus, key=lambda gpu: -gpu.free)
 
 
 def _visible(setting: str | None, count: int) -> list[int]:

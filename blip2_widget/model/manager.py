@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from blip2_widget.model.distance import TooFarError
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back
+from blip2_widget.model.replicas import Replicas
 from blip2_widget.model.sides import NOTHING_KEPT, Files
 from blip2_widget.model.variants import (
     Tower,
@@ -25,11 +28,14 @@ from blip2_widget.model.variants import (
     language_bytes,
     runnable,
     tower_of,
+    twins,
     vision_bytes,
     weight_bytes,
 )
 from blip2_widget.model.variants import variant as named
 from blip2_widget.model.weights import KeptWeights
+
+_log = logging.getLogger(__name__)
 
 #: Called with a line for a person, such as "downloading 43 %".
 Note = Callable[[str], None]
@@ -267,18 +273,22 @@ class ModelManager:
             # Imported late: these lines are the first to need torch.
             from blip2_widget.model.loading import load_model
 
-            def load(files: Files) -> tuple[Any, Any]:
+            def load(variant: Variant, files: Files) -> tuple[Any, Any]:
                 return load_model(
                     folder,
-                    resident.variant,
+                    variant,
                     lambda done, total: note(f"loading {title} {_percent(done, total)}"),
                     files=files,
-                    vision=vision,
+                    vision=vision if variant is resident.variant else None,
                 )
 
-            model, processor = self._from_weights(located, folder, resident.variant, load)
+            model, processor = self._from_weights(
+                located, folder, resident.variant, partial(load, resident.variant)
+            )
             give_memory_back()
-            resident.future.set_result(Engine(model, processor, resident.variant))
+            engine = Engine(model, processor, resident.variant)
+            others = self._replicas(resident, folder, load)
+            resident.future.set_result(Replicas([engine, *others]) if others else engine)
         except Blip2Error as error:
             resident.future.set_exception(error)
         except Exception as error:
@@ -316,6 +326,19 @@ class ModelManager:
         del model, processor
         give_memory_back()
         return load(kept)
+
+    def _replicas(
+        self, resident: Resident, folder: Path, load: Callable[[Variant, Files], tuple[Any, Any]]
+    ) -> list[Engine]:
+        """A loaded model once more on each other GPU that is like its own and has the memory."""
+        engines = []
+        for twin in twins(resident.variant, resident.located.sizes, self._machine()):
+            try:
+                loaded = self._from_weights(resident.located, folder, twin, partial(load, twin))
+                engines.append(Engine(*loaded, twin))
+            except Exception:  # it is done without that one
+                _log.warning("%s is left out", twin.device, exc_info=True)
+        return engines
 
     def _shared_vision(self, resident: Resident) -> dict[str, Any] | None:
         """The vision side that a model needs, from one in memory that has it."""

@@ -36,6 +36,7 @@ class Replicas(Engine):
         """The first stands for all where any will do: its model, processor and tokenizer."""
         vars(self).update(vars(engines[0]))
         self.engines = list(engines)
+        self.devices = len(engines)
         self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="blip2-replica")
 
     def encode(

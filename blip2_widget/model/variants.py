@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from blip2_widget.errors import Blip2Error
@@ -110,7 +110,7 @@ def variant(name: str, machine: Machine, family: str) -> Variant:
             f"{'cuda-fp32' if family == 't5' else 'cuda-fp16'}"
         )
     gpu = machine.gpu if device == "cuda" else None
-    place = f"cuda:{gpu.index}" if gpu else "cpu"
+    place = gpu.device if gpu else "cpu"
     beside = _dtype_beside_quantized(gpu, machine, family)
     quantization = _QUANTIZATIONS.get(language)
     if vision == "int8":
@@ -281,10 +281,23 @@ def choose(
     )
 
 
+def twins(variant: Variant, sizes: Sizes, machine: Machine) -> list[Variant]:
+    """The same variant on every other GPU that has the memory now. GPUs of another model are left
+    out: they may round otherwise, and which of them answered must not show."""
+    names = {gpu.device: gpu.name for gpu in machine.gpus}
+    return [
+        replace(variant, device=gpu.device)
+        for gpu in machine.gpus
+        if gpu.device != variant.device
+        and gpu.name == names.get(variant.device)
+        and needed_bytes(sizes, variant) <= gpu.free
+    ]
+
+
 def free_bytes(variant: Variant, machine: Machine) -> int:
     """Free memory, in bytes, where the variant would live."""
     if variant.is_cuda:
-        return machine.gpu.free if machine.gpu else 0
+        return next((gpu.free for gpu in machine.gpus if gpu.device == variant.device), 0)
     return machine.ram_free
 
 

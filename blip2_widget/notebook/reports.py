@@ -57,8 +57,7 @@ def status_text(session: Session) -> str:
         f"memory    {gigabytes(machine.ram_free)} free of {gigabytes(machine.ram_total)}"
         + ("" if machine.cpu_bf16 else ", no bf16 arithmetic"),
     ]
-    if machine.gpu:
-        gpu = machine.gpu
+    for gpu in machine.gpus:
         lines.append(f"gpu       {gpu.name}, {gigabytes(gpu.free)} free of {gigabytes(gpu.total)}")
     for each in session.manager.resident():
         state = "in memory" if each.is_loaded else "loading"

@@ -316,7 +316,8 @@ class Run:
         return Picture(image_key(image), self._prepared(image), identity)
 
     def _prepared(self, image: Image) -> Image | torch.Tensor:
-        return image if self._engine is None else self._engine.prepare(image)
+        engine = self._engine
+        return image if engine is None else engine.prepare(image)
 
     def _open_pictures(self, chunk: Chunk) -> None:
         """Find every picture's key, by alias where the file is known and else by its pixels."""
@@ -404,7 +405,7 @@ class Run:
             engine.model.config, self.variant, free, settings.max_new_tokens, settings.num_beams
         )
         if self._batch_size is None:
-            return sizes
+            return BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
         return BatchSizes(min(sizes.pictures, self._batch_size), self._batch_size)
 
     def _park(self, chunk: Chunk, urgent: bool) -> None:
@@ -546,6 +547,7 @@ class Run:
         self._finished.set()
 
     def _release(self) -> None:
+        self._engine = None  # a result that is kept must not keep a model that is unloaded
         if self._holding:
             self._manager.release(self.located, self.variant)
             self._holding = False

@@ -30,8 +30,9 @@ from blip2_widget.model import (
     weight_bytes,
 )
 from blip2_widget.model.catalogue import Located
+from blip2_widget.model.machine import Gpu
 from blip2_widget.model.sides import VISION_PARTS
-from blip2_widget.model.variants import language_bytes, vision_bytes
+from blip2_widget.model.variants import Variant, language_bytes, vision_bytes
 from blip2_widget.model.variants import variant as named
 
 GB = 10**9
@@ -305,3 +306,30 @@ def test_a_longer_name_of_a_variant_means_the_same_model(
     assert load(manager, located, "cpu-bf16+int8").result(60) is first
     assert len(loads) == 1
     assert [each.variant.name for each in manager.unload(variant="cpu-bf16+int8")] == ["cpu-int8"]
+
+
+@pytest.mark.parametrize("second_fails", [False, True])
+def test_every_like_gpu_gets_a_replica(
+    tiny_opt: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    second_fails: bool,
+) -> None:
+    """Without a GPU: the models themselves are put in memory here."""
+    places: list[str] = []
+    real = loading.load_model
+
+    def load_here(folder: Path, variant: Variant, *rest: Any, **more: Any) -> Any:
+        places.append(variant.device)
+        if variant.device == "cuda:0" and second_fails:
+            raise RuntimeError("out of memory")
+        return real(folder, dataclasses.replace(variant, device="cpu"), *rest, **more)
+
+    monkeypatch.setattr(loading, "load_model", load_here)
+    gpus = tuple(Gpu(index, "L4", 24 * GB, 20 * GB, (8, 9)) for index in (1, 0))
+    manager = ModelManager(machine=lambda: Machine(64 * GB, 60 * GB, True, gpus))
+    engine = load(manager, locate(parse(str(tiny_opt))), "auto").result(60)
+    assert places == ["cuda:1", "cuda:0"]
+    assert engine.devices == (1 if second_fails else 2)
+    assert ("cuda:0 is left out" in caplog.text) == second_fails
+    manager.close()

@@ -90,3 +90,15 @@ def test_an_error_of_one_replica_comes_out(
         both.generate(features, ["a"] * 6, TEN)
     with pytest.raises(RuntimeError, match="out of memory"):
         both.encode(noise)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
+def test_a_replica_on_each_gpu(noise: list[Image.Image], tiny_opt: Path) -> None:
+    variants = [Variant("cuda-bf16", f"cuda:{at}", "bfloat16", None) for at in range(2)]
+    engines = [Engine(*load_model(tiny_opt, each), each) for each in variants]
+    both = Replicas(engines)
+    features = both.encode(noise)
+    assert [e.model.device.index for e in engines] == [0, 1]
+    expected = [engine.generate(features, ["a"] * 6, TEN) for engine in engines]
+    assert expected[0] == expected[1] == both.generate(features, ["a"] * 6, TEN)

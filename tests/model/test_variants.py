@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from blip2_widget.errors import Blip2Error
@@ -12,6 +14,7 @@ from blip2_widget.model import (
     Machine,
     Sizes,
     choose,
+    free_bytes,
     gigabytes,
     needed_bytes,
     offered,
@@ -19,7 +22,7 @@ from blip2_widget.model import (
     weight_bytes,
 )
 from blip2_widget.model.machine import Gpu, _cpu_has_bf16, _visible
-from blip2_widget.model.variants import tower_of, variant, vision_bytes
+from blip2_widget.model.variants import tower_of, twins, variant, vision_bytes
 
 GB = 10**9
 OPT = PUBLISHED["opt-2.7b"]
@@ -31,7 +34,7 @@ T4 = Gpu(0, "T4", 16 * GB, 15 * GB, (7, 5))
 
 def with_gpu(gpu: Gpu, free: int | None = None) -> Machine:
     shown = Gpu(gpu.index, gpu.name, gpu.total, gpu.free if free is None else free, gpu.capability)
-    return Machine(64 * GB, 60 * GB, cpu_bf16=True, gpu=shown)
+    return Machine(64 * GB, 60 * GB, cpu_bf16=True, gpus=(shown,))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_bytes_read_well() -> None:
 
 def test_idle_models_free_the_memory_they_are_in() -> None:
     gpu = Gpu(0, "L4", 24 * GB, 1 * GB, (8, 9))
-    machine = Machine(64 * GB, 30 * GB, cpu_bf16=True, gpu=gpu)
+    machine = Machine(64 * GB, 30 * GB, cpu_bf16=True, gpus=(gpu,))
     assert choose("auto", OPT, "opt", machine, reclaimable=20 * GB).name == "cpu-bf16"
     assert choose("auto", OPT, "opt", machine, reclaimable_gpu=20 * GB).name == "cuda-bf16"
 
@@ -230,3 +233,16 @@ def test_a_vision_side_that_is_there_needs_no_memory() -> None:
     for shared in ([], [("cpu", "float32")], [("cuda:0", "bfloat16")]):
         with pytest.raises(Blip2Error, match="cpu-int4 needs"):
             choose("cpu-int4", OPT, "opt", tight, shared=shared)
+
+
+def test_twins_are_on_gpus_of_the_same_model_with_the_memory() -> None:
+    def gpu(index: int, name: str, free: float) -> Gpu:
+        return Gpu(index, name, 48 * GB, int(free * GB), (9, 0))
+
+    gpus = (gpu(2, "L40S", 47), gpu(0, "L40S", 20), gpu(1, "L4", 40), gpu(3, "L40S", 2))
+    machine = Machine(64 * GB, 60 * GB, cpu_bf16=True, gpus=gpus)
+    one = variant("cuda-bf16", machine, "opt")
+    assert one.device == "cuda:2"
+    assert [each.device for each in twins(one, OPT, machine)] == ["cuda:0"]
+    assert twins(variant("cpu-bf16", machine, "opt"), OPT, machine) == []
+    assert free_bytes(dataclasses.replace(one, device="cuda:0"), machine) == 20 * GB

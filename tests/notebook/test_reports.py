@@ -12,8 +12,8 @@ from blip2_widget.session import Session
 GB = 10**9
 LAPTOP = Machine(16 * GB, 9 * GB, cpu_bf16=False)
 SERVER = Machine(64 * GB, 60 * GB, cpu_bf16=True)
-HOPPER = Machine(128 * GB, 100 * GB, True, Gpu(0, "H200", 150 * GB, 140 * GB, (9, 0)))
-TURING = Machine(64 * GB, 32 * GB, False, Gpu(0, "T4", 16 * GB, 9 * GB, (7, 5)))
+HOPPER = Machine(128 * GB, 100 * GB, True, (Gpu(0, "H200", 150 * GB, 140 * GB, (9, 0)),))
+TURING = Machine(64 * GB, 32 * GB, False, (Gpu(0, "T4", 16 * GB, 9 * GB, (7, 5)),))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,21 @@ def crowded(session: Session) -> None:
     """From now on the machine has no memory to spare."""
     session.manager.unload()
     session.manager._machine = lambda: Machine(16 * 10**9, 10**8, cpu_bf16=True)
+
+
+def test_a_result_that_is_kept_keeps_no_unloaded_model(
+    paths: list[str], own_session: Session
+) -> None:
+    result = blip2_widget.ask(paths, CIRCLES)
+    first = answers(result)
+    (resident,) = own_session.manager.resident()
+    engine = resident.future.result()
+    engine, language_model = weakref.ref(engine), weakref.ref(engine.model.language_model)
+    del resident
+    own_session.manager.unload()
+    assert engine() is None and language_model() is None
+    result.ask(0, "how many shapes are there?").wait()
+    assert answers(result)[1:] == first[1:]
 
 
 @pytest.mark.parametrize("variant", ["auto", "cpu-bf16"])
