@@ -452,8 +452,8 @@ def test_a_result_that_is_kept_keeps_no_unloaded_model(
     result = blip2_widget.ask(paths, CIRCLES)
     first = answers(result)
     (resident,) = own_session.manager.resident()
-    engine = resident.future.result()
-    engine, language_model = weakref.ref(engine), weakref.ref(engine.model.language_model)
+    engine = weakref.ref(resident.future.result())
+    language_model = weakref.ref(resident.future.result().model.language_model)
     del resident
     own_session.manager.unload()
     assert engine() is None and language_model() is None
