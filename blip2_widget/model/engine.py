@@ -461,7 +461,8 @@ def _suit_processor(model: Blip2ForConditionalGeneration) -> None:
 
     if model.vision_model.dtype == torch.bfloat16 and can_pack():
         pack(model)
-        model.set_attn_implementation("eager")
+        for part in (model.vision_model, model.qformer, model.language_model):
+            part.set_attn_implementation("eager")
 
 
 def _layers(model: Blip2ForConditionalGeneration) -> Iterator[torch.nn.Module]:
