@@ -14,8 +14,8 @@ from blip2_widget.model.engine import (
     Step,
 )
 from blip2_widget.model.machine import Machine, read_machine
-from blip2_widget.model.manager import ModelManager
-from blip2_widget.model.memory import give_memory_back
+from blip2_widget.model.manager import ModelManager, Resident
+from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
@@ -48,6 +48,7 @@ __all__ = [
     "Located",
     "Machine",
     "ModelManager",
+    "Resident",
     "Sizes",
     "Step",
     "Variant",
@@ -57,6 +58,7 @@ __all__ = [
     "free_bytes",
     "gigabytes",
     "give_memory_back",
+    "is_out_of_memory",
     "kind_of",
     "locate",
     "names",

@@ -7,15 +7,17 @@ computed once and every question asked on it. Both steps together give, token fo
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.model.machine import read_machine
-from blip2_widget.model.memory import trim
+from blip2_widget.model.memory import give_memory_back, mapped_bytes, trim
 from blip2_widget.model.variants import Variant, free_bytes
 
 if TYPE_CHECKING:
@@ -120,8 +122,6 @@ class Engine:
         self.model = model
         self.processor = processor
         self.variant = variant
-        free = free_bytes(variant, read_machine())
-        self.prefixes = PrefixCache(min(_PREFIX_BYTES, int(free * _PREFIX_SHARE)))
         self._buffers = Buffers()
         self._graphs: StepGraphs | None = None
         if variant.is_cuda and variant.quantization is None:
@@ -137,6 +137,10 @@ class Engine:
         self._start = self.token_ids("")
         if not variant.is_cuda:
             _suit_processor(model)
+        #: Bytes of weights that the system counts as free memory.
+        self.mapped = mapped_bytes(chain(model.parameters(), model.buffers()))
+        free = max(free_bytes(variant, read_machine()) - self.mapped, 0)
+        self.prefixes = PrefixCache(min(_PREFIX_BYTES, int(free * _PREFIX_SHARE)))
         for layer in _layers(model):
             # A vision side may be shared, and outlive this engine: its layers know of none.
             if _before_layer not in layer._forward_pre_hooks.values():
@@ -167,8 +171,7 @@ class Engine:
         with self._computing(between):
             pixels = pixels.to(self.model.device, non_blocking=True)
             pixels = pixels.to(self.model.vision_model.dtype)
-            with _tf32(self.variant.dtype == "float16"):
-                output = self.model.get_image_features(pixels, return_dict=True)
+            output = self.model.get_image_features(pixels, return_dict=True)
             features = output.qformer_outputs.last_hidden_state
             # In fp16 the Q-Former runs in fp32, and generate casts back just here.
             return features.to(pixels.dtype).cpu()
@@ -273,6 +276,8 @@ class Engine:
             ):
                 if row not in running:
                     continue
+                if math.isnan(gain):
+                    raise self._overflow()
                 logprobs[row] += gain
                 ended = token in self.end_tokens
                 if not ended:
@@ -284,10 +289,12 @@ class Engine:
                     del running[row]
                     if remember and isinstance(decoder, CausalDecoder) and pictures is not None:
                         read = tokens[row] if ended else tokens[row][:-1]
-                        seen = decoder.prefix(place, [*ids[row], *read], logits[place])
+                        with self._computing(None):
+                            seen = decoder.prefix(place, [*ids[row], *read], logits[place])
                         self.prefixes.put(pictures[row], seen)
             if not running:
-                decoder.close()
+                with self._computing(None):
+                    decoder.close()
             yield Step(finished, running)
             if not running:
                 return
@@ -300,6 +307,21 @@ class Engine:
                     decoder.keep(staying)
                     picked, rows_at = picked[staying], [rows_at[at] for at in staying]
                 logits = decoder.step(picked)
+
+    def make_room(self) -> None:
+        """Let go of all that is kept for speed alone."""
+        with self._lock:
+            self.prefixes.clear()
+            self._buffers.clear()
+            if self._graphs is not None:
+                self._graphs.clear()
+        give_memory_back()
+
+    def _overflow(self) -> Blip2Error:
+        name = self.variant.name
+        return Blip2Error(
+            f"numbers overflow in {name} on this row; write --variant {name.partition('-')[0]}-fp32"
+        )
 
     def _size_for(self, running: int, size: int) -> int:
         """The size of a batch of which so many rows are running: to gather them has its cost, and
@@ -352,6 +374,10 @@ class Engine:
         between: Between | None,
     ) -> list[Answer]:
         """Beam search as transformers has it."""
+        if settings.samples and len(ids) > 1:
+            # It draws for a whole batch at once, and who shares it must not change an answer.
+            each = zip(features.split(1), ids, strict=True)
+            return [self._search_beams(one, [row], settings, between)[0] for one, row in each]
         language_model = self.model.language_model
         sampling: dict[str, Any] = {}
         if settings.samples:
@@ -367,11 +393,11 @@ class Engine:
                 num_beams=settings.num_beams,
                 do_sample=settings.samples,
                 return_dict_in_generate=True,
-                output_scores=True,
+                output_logits=True,
                 **sampling,
             )
             gained = language_model.compute_transition_scores(
-                output.sequences, output.scores, output.beam_indices
+                output.sequences, output.logits, output.beam_indices, normalize_logits=True
             )
         self._trim_once()
         sequences = output.sequences[:, 1:] if self.is_encoder_decoder else output.sequences
@@ -472,21 +498,6 @@ def _layers(model: Blip2ForConditionalGeneration) -> Iterator[torch.nn.Module]:
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
             yield from module
-
-
-@contextmanager
-def _tf32(wanted: bool) -> Iterator[None]:
-    """Products of fp32 numbers in TF32, on GPUs that have it: in fp16 the Q-Former stays in fp32
-    for its range, of which TF32 has all."""
-    import torch
-
-    products = torch.backends.cuda.matmul
-    before = products.allow_tf32
-    products.allow_tf32 = before or wanted
-    try:
-        yield
-    finally:
-        products.allow_tf32 = before
 
 
 @contextmanager

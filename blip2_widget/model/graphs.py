@@ -7,6 +7,7 @@ GPU ends them. A CUDA graph starts them all at once. Source: PyTorch's documenta
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ from typing import Any
 import torch
 
 from blip2_widget.model.key_values import KeyValues
+from blip2_widget.model.memory import is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
-#: Shapes that are remembered; those of one run are few, since its batches shrink by halves.
-_MOST = 16
+#: Layouts that are remembered; those of one run are few, since its batches shrink by halves.
+_MOST = 32
+#: Held while a step is recorded: a process can record one at a time, whatever the device.
+_recording = threading.Lock()
 
 #: A step: logits (rows, vocabulary) from the cache, tokens (rows,), positions (rows, 1) and mask.
 Step = Callable[[KeyValues, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -39,11 +43,15 @@ class Recording:
 
 
 class StepGraphs:
-    """Recordings of one model's steps, by the place and shape of the keys and values they use."""
+    """Recordings of one model's steps, by the place and layout of the keys and values they use.
+
+    A smaller batch may lie in a larger one's memory, with its strides, so these count too.
+    """
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._recordings: OrderedDict[tuple[int, torch.Size], Recording] = OrderedDict()
+        self._recordings: OrderedDict[tuple[Any, ...], Recording] = OrderedDict()
+        self._stream: Any = None
         self._fails = False
 
     def run(
@@ -52,12 +60,15 @@ class StepGraphs:
         """As the step itself, whose result it gives."""
         if self._fails:
             return self._step(cache, tokens, positions, mask)
-        key = (cache.data.data_ptr(), cache.data.shape)
+        key = (cache.data.data_ptr(), cache.data.shape, cache.data.stride())
         recording = self._recordings.get(key)
         if recording is None:
             try:
                 recording = self._record(cache, tokens, positions, mask)
-            except RuntimeError:  # an operation that cannot be recorded
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                # An operation that cannot be recorded.
                 _log.debug("a step could not be recorded", exc_info=True)
                 self._fails = True
                 return self._step(cache, tokens, positions, mask)
@@ -76,6 +87,10 @@ class StepGraphs:
         cache.advance(1)
         return recording.logits.clone()
 
+    def clear(self) -> None:
+        """Forget all recordings, and the memory that they keep."""
+        self._recordings.clear()
+
     def _record(
         self, cache: KeyValues, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
     ) -> Recording:
@@ -89,15 +104,17 @@ class StepGraphs:
             cache.advance(-1)  # it is the replay that counts
             return logits
 
-        with cache.writing_at(place):
-            beside = torch.cuda.Stream()
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):  # libraries make their choices before the recording
+        # A stream of this device: torch's own for recordings is that of the first that recorded.
+        self._stream = self._stream or torch.cuda.Stream(tokens.device)
+        with _recording, cache.writing_at(place):
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):  # libraries choose before the recording
                 for _ in range(2):
                     step()
-            torch.cuda.current_stream().wait_stream(beside)
-            recording.graph = torch.cuda.CUDAGraph()
+            torch.cuda.current_stream().wait_stream(self._stream)
+            graph = torch.cuda.CUDAGraph()
             # Other threads may use other devices meanwhile.
-            with torch.cuda.graph(recording.graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 recording.logits = step()
+            recording.graph = graph
         return recording

@@ -31,6 +31,9 @@ class Buffers:
         if self._spare is None or len(self._spare) < len(taken):
             self._spare = taken
 
+    def clear(self) -> None:
+        self._spare = None
+
 
 class KeyValues(Cache):  # type: ignore[misc]
     """A batch's keys and values in one tensor, with room for tokens to come.

@@ -89,14 +89,18 @@ def load_model(
                     config.quantization_config = _quantization(variant).to_dict()
             sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
             with opened(folder, files, sides) as tensors:
-                model = _architecture(vision is not None, reads_int8).from_pretrained(
+                model, found = _architecture(vision is not None, reads_int8).from_pretrained(
                     None,
                     config=config,
                     state_dict=tensors,
                     dtype=getattr(torch, variant.dtype),
                     device_map={"": variant.device},
+                    output_loading_info=True,
                     **options,
                 )
+            if missing := sorted(found["missing_keys"]):
+                # transformers would answer with random numbers in their place.
+                raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
             if (folder / "generation_config.json").is_file():
                 model.generation_config = GenerationConfig.from_pretrained(
                     folder, local_files_only=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -17,9 +18,9 @@ from blip2_widget.model.catalogue import Located, fetch, parse
 from blip2_widget.model.distance import TooFarError
 from blip2_widget.model.engine import Engine
 from blip2_widget.model.machine import Machine, read_machine
-from blip2_widget.model.memory import give_memory_back
+from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.replicas import Replicas
-from blip2_widget.model.sides import NOTHING_KEPT, Files
+from blip2_widget.model.sides import NOTHING_KEPT, Files, Side
 from blip2_widget.model.variants import (
     Tower,
     Variant,
@@ -77,6 +78,11 @@ class Resident:
     def tower(self) -> tuple[str, Tower]:
         """Its vision side: the checkpoint's identity, the device and the precision."""
         return self.located.identity, tower_of(self.variant)
+
+    @property
+    def mapped(self) -> int:
+        """Bytes of its weights that the system counts as free memory."""
+        return self.future.result().mapped if self.is_loaded else 0
 
     @property
     def is_loaded(self) -> bool:
@@ -154,7 +160,7 @@ class ModelManager:
             variant,
             located.sizes,
             located.family,
-            machine,
+            self._free_machine(),
             reclaimable=_freed([each for each in idle if not each.variant.is_cuda], staying),
             reclaimable_gpu=_freed([each for each in idle if each.variant.is_cuda], staying),
             shared={tower for identity, tower in staying if identity == located.identity},
@@ -180,6 +186,13 @@ class ModelManager:
         `note` hears how it goes. The future fails with Blip2Error where the download or the
         files do; a later call tries again.
         """
+        with self._lock:
+            resident = self.hold(located, variant, note)
+            self.release(resident)
+            return resident.future
+
+    def hold(self, located: Located, variant: Variant, note: Note | None = None) -> Resident:
+        """As `load`; the model is not dropped until `release` is called."""
         key = Key(located.identity, variant.name)
         with self._lock:
             resident = self._resident.get(key)
@@ -188,25 +201,16 @@ class ModelManager:
                 self._resident[key] = resident
                 self._loader.submit(self._load, key, resident)
             resident.used_at = time.time()
+            resident.users += 1
             if note is not None and not resident.future.done():
                 resident.notes.append(note)
-            return resident.future
+            return resident
 
-    def hold(self, located: Located, variant: Variant) -> None:
-        """Keep a model from being dropped until `release` is called as often."""
-        with self._lock:
-            resident = self._resident.get(Key(located.identity, variant.name))
-            if resident is not None:
-                resident.users += 1
-                resident.used_at = time.time()
-
-    def release(self, located: Located, variant: Variant) -> None:
+    def release(self, resident: Resident) -> None:
         """Undo one `hold`."""
         with self._lock:
-            resident = self._resident.get(Key(located.identity, variant.name))
-            if resident is not None:
-                resident.users = max(resident.users - 1, 0)
-                resident.used_at = time.time()
+            resident.users -= 1
+            resident.used_at = time.time()
 
     def resident(self) -> list[Resident]:
         """What is in memory or loading, most recently used first."""
@@ -282,8 +286,9 @@ class ModelManager:
                     vision=vision if variant is resident.variant else None,
                 )
 
+            sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
             model, processor = self._from_weights(
-                located, folder, resident.variant, partial(load, resident.variant)
+                located, folder, resident.variant, partial(load, resident.variant), sides
             )
             give_memory_back()
             engine = Engine(model, processor, resident.variant)
@@ -304,8 +309,10 @@ class ModelManager:
         folder: Path,
         variant: Variant,
         load: Callable[[Files], tuple[Any, Any]],
+        sides: Collection[Side] = ("vision", "language"),
     ) -> tuple[Any, Any]:
-        """Model and processor from weights that are kept, which are made where there are none."""
+        """Model and processor from weights that are kept; of `sides` those that had to be made are
+        kept from now on."""
         if self.weights is None:
             return load(NOTHING_KEPT)
         files = self.weights.prepare(located, folder, variant)
@@ -313,13 +320,13 @@ class ModelManager:
             model, processor = load(files)
         except TooFarError:
             raise
-        except Exception:
-            if not any(files):
+        except Exception as error:
+            if not any(files) or is_out_of_memory(error):
                 raise
             self.weights.drop(files)  # damaged, or written by another transformers
             files = self.weights.prepare(located, folder, variant)
             model, processor = load(files)
-        kept = self.weights.keep(model, located, variant, files)
+        kept = self.weights.keep(model, located, variant, files, sides)
         if kept == files or variant.is_cuda:
             return model, processor
         # What was made here is held by this process alone; what was kept is mapped.
@@ -339,6 +346,12 @@ class ModelManager:
             except Exception:  # it is done without that one
                 _log.warning("%s is left out", twin.device, exc_info=True)
         return engines
+
+    def _free_machine(self) -> Machine:
+        """The machine; memory that models are mapped to, which the system has for free, is not."""
+        machine = self._machine()
+        mapped = sum(each.mapped for each in self.resident())
+        return dataclasses.replace(machine, ram_free=max(machine.ram_free - mapped, 0))
 
     def _shared_vision(self, resident: Resident) -> dict[str, Any] | None:
         """The vision side that a model needs, from one in memory that has it."""
@@ -365,7 +378,7 @@ class ModelManager:
                     variant.name,
                     located.sizes,
                     located.family,
-                    self._machine(),
+                    self._free_machine(),
                     shared={tower_of(variant)} if shares else (),
                 )
                 if not crowded or not idle:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 
 def give_memory_back() -> None:
@@ -23,6 +28,34 @@ def trim() -> None:
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short, as Python, torch on a GPU, or torch on a processor say it."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "bad_alloc")
+    )
+
+
+def mapped_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of tensors that are mapped from safetensors files. The system counts their memory as
+    free, since it can read them again. Source: Linux's documentation of /proc/PID/maps."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:  # no Linux
+        return 0
+    ranges = [
+        tuple(int(end, 16) for end in line.split()[0].split("-"))
+        for line in lines
+        if line.endswith(".safetensors")
+    ]
+    found = {
+        each.data_ptr(): each.nbytes
+        for each in tensors
+        if not each.is_mkldnn  # packed tensors have no address
+        if any(begin <= each.data_ptr() < end for begin, end in ranges)
+    }
+    return sum(found.values())
 
 
 @cache

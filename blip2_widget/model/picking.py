@@ -34,7 +34,8 @@ class Picker:
             scores = logits
             for warper in self._warpers:
                 scores = warper(None, scores)
-            likely = scores.softmax(-1)
+            # A GPU cannot draw where a number is none: that shows in what was gained.
+            likely = scores.softmax(-1).nan_to_num(1.0)
             picked = torch.cat(
                 [
                     torch.multinomial(likely[place], 1, generator=self._generators[row])

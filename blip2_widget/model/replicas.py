@@ -37,7 +37,13 @@ class Replicas(Engine):
         vars(self).update(vars(engines[0]))
         self.engines = list(engines)
         self.devices = len(engines)
-        self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="blip2-replica")
+        # Twice as many threads as engines: what is urgent comes in the middle of a batch.
+        self._threads = ThreadPoolExecutor(2 * len(engines), thread_name_prefix="blip2-replica")
+
+    def make_room(self) -> None:
+        """As Engine.make_room."""
+        for engine in self.engines:
+            engine.make_room()
 
     def encode(
         self, images: Sequence[Image | torch.Tensor], between: Between | None = None

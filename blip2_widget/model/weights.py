@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,15 +72,16 @@ class KeptWeights:
         located: Located,
         variant: Variant,
         files: Files,
+        sides: Collection[Side] = ("vision", "language"),
     ) -> Files:
-        """Save what was quantised while a model was loaded from `files`, where that pays and the
-        disk has the room; gives the files to load it from the next time.
+        """Save what was quantised while `sides` of a model were loaded from `files`, where that
+        pays and the disk has the room; gives the files to load it from the next time.
 
-        Call it before the model is first used: bitsandbytes changes weights in use.
+        Call it before the model is first used: bitsandbytes and the engine change weights in use.
         """
 
         def saved(side: Side, file: Path | None) -> Path | None:
-            if file is not None or not _is_quantized(variant, side):
+            if file is not None or side not in sides or not _is_quantized(variant, side):
                 return file
             return self._write(located, variant, side, lambda to: save_side(model, side, to))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from blip2_widget.errors import Blip2Error
 from blip2_widget.model import (
     Answer,
     BatchSizes,
@@ -21,6 +21,7 @@ from blip2_widget.model import (
     prompt_text,
 )
 from blip2_widget.run.halving import Halving
+from blip2_widget.run.worker import wait_for
 from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Answers:
         self,
         engine: Engine,
         wanted: Iterable[Wanted],
-        pixels: Callable[[str], Image | torch.Tensor],
+        opened: Callable[[str], Future[Image | torch.Tensor]],
         reports: Reports,
         between: Between,
         remember: bool = False,
@@ -134,9 +135,10 @@ class Answers:
         """Compute each distinct answer once, and store it as soon as it is there, with the
         features it needed.
 
-        `pixels` opens the picture of an image key; it is called only for pictures whose features
-        are not stored. Prompts of like length share a batch. A batch that fails is halved, so that
-        what one picture or prompt costs is no other's; answers that have come by then stay.
+        `opened` opens the picture of an image key, in another thread; it is called only for
+        pictures whose features are not stored. Prompts of like length share a batch. A batch that
+        fails is halved, so that what one picture or prompt costs is no other's; answers that have
+        come by then stay.
         `remember` is for prompts that may be gone on from. Raises Cancelled where `between` does.
         """
         distinct = sorted(dict.fromkeys(wanted), key=lambda each: len(each.prompt))
@@ -145,7 +147,7 @@ class Answers:
         while distinct:
             batch = distinct[: self._generating.most]
             distinct = distinct[len(batch) :]
-            self._find_features(engine, batch, pixels, reports, between, features)
+            self._find_features(engine, batch, opened, reports, between, features)
             self._generating.run(
                 [each for each in batch if each.features_key in features],
                 lambda piece: self._answer(
@@ -153,6 +155,7 @@ class Answers:
                 ),
                 lambda each: each not in done,
                 lambda each, error: reports.failed([each], error),
+                engine.make_room,
             )
 
     def _answer(
@@ -181,9 +184,9 @@ class Answers:
             seconds = (time.monotonic() - began) / len(batch)
             answers = {batch[row]: answer for row, answer in step.finished.items()}
             if answers:
+                reports.settled(answers)
                 done.update(answers)
                 self._store_answers(answers, seconds)
-                reports.settled(answers)
             reports.heard({batch[row]: tokens for row, tokens in step.running.items()})
 
     def _store_answers(self, answers: Mapping[Wanted, Answer], seconds: float) -> None:
@@ -211,7 +214,7 @@ class Answers:
         self,
         engine: Engine,
         wanted: Sequence[Wanted],
-        pixels: Callable[[str], Image | torch.Tensor],
+        opened: Callable[[str], Future[Image | torch.Tensor]],
         reports: Reports,
         between: Between,
         features: dict[str, torch.Tensor],
@@ -228,7 +231,8 @@ class Answers:
         features |= {key: unpack(packed) for key, packed in found.items()}
 
         def encode(keys: Sequence[str]) -> None:
-            encoded = engine.encode([pixels(images[key]) for key in keys], between)
+            pictures = [wait_for(opening[key], between) for key in keys]
+            encoded = engine.encode(pictures, between)
             new = dict(zip(keys, encoded, strict=True))
             packed = [(key, images[key], pack(each)) for key, each in new.items()]
             self._keep(lambda: self._store.put_features(packed))
@@ -238,13 +242,20 @@ class Answers:
             reports.failed([each for each in wanted if each.features_key == key], error)
 
         missing = [key for key in images if key not in features]
-        self._encoding.run(missing, encode, lambda key: key not in features, failed)
+        opening = {key: opened(images[key]) for key in missing}
+        try:
+            self._encoding.run(
+                missing, encode, lambda key: key not in features, failed, engine.make_room
+            )
+        finally:
+            for future in opening.values():
+                future.cancel()
 
     def _keep(self, put: Callable[[], None]) -> None:
-        """Store what was computed; where that fails, it is still shown."""
+        """Store what was computed; where that fails, for whatever reason, it is still shown."""
         try:
             put()
-        except Blip2Error as error:
+        except Exception as error:
             if not self._warned:
                 _log.warning("%s; answers are shown, but not kept for the next time", error)
             self._warned = True

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from blip2_widget.model import Cancelled, give_memory_back
+from blip2_widget.model import Cancelled, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -28,32 +28,32 @@ class Halving:
         work: Callable[[Sequence[Item]], None],
         is_left: Callable[[Item], bool],
         failed: Callable[[Item, Exception], None],
+        make_room: Callable[[], None],
     ) -> None:
         """Call `work` with pieces of `items` until none `is_left`; `failed` hears of each item
-        that fails alone. Cancelled goes through."""
-        pieces = [items[at : at + self.most] for at in range(0, len(items), self.most)]
+        that fails alone, and `make_room` is called where memory was short. Cancelled goes
+        through."""
+        pieces = [items]
         while pieces:
             piece = [each for each in pieces.pop(0) if is_left(each)]
             if not piece:
                 continue
+            if len(piece) > self.most:
+                pieces[:0] = [piece[: self.most], piece[self.most :]]
+                continue
             try:
                 work(piece)
+                continue
             except Cancelled:
                 raise
-            except Exception as error:
+            except Exception as raised:
                 _log.debug("a batch of %d failed", len(piece), exc_info=True)
-                if is_out_of_memory(error):
-                    self.most = max(len(piece) // 2, 1)
-                    give_memory_back()
-                if len(piece) == 1:
-                    failed(piece[0], error)
-                else:
-                    middle = len(piece) // 2
-                    pieces[:0] = [piece[:middle], piece[middle:]]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short, as Python, torch on a GPU, or torch on a processor say it."""
-    return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "bad_alloc")
-    )
+                error = raised.with_traceback(None)  # which holds what the batch has held
+            if is_out_of_memory(error):
+                self.most = min(self.most, max(len(piece) // 2, 1))
+                make_room()
+            if len(piece) == 1:
+                failed(piece[0], error)
+            else:
+                middle = len(piece) // 2
+                pieces[:0] = [piece[:middle], piece[middle:]]

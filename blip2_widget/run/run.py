@@ -7,6 +7,7 @@ done in `step`, on the worker's thread; everything else may be called from any t
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,16 +29,17 @@ from blip2_widget.model import (
     GenerationSettings,
     Located,
     ModelManager,
+    Resident,
     Variant,
     batch_sizes,
     free_bytes,
+    is_out_of_memory,
     kind_of,
     read_machine,
 )
 from blip2_widget.run.answers import Answers, Reports, Wanted
 from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
-from blip2_widget.run.halving import is_out_of_memory
-from blip2_widget.run.worker import Worker
+from blip2_widget.run.worker import Worker, wait_for
 from blip2_widget.store import Store
 
 if TYPE_CHECKING:
@@ -55,7 +58,9 @@ _HEAR_INTERVAL = 0.1
 Listener = Callable[[Iterable[int]], None]
 
 _log = logging.getLogger(__name__)
-_decoders = ThreadPoolExecutor(4, thread_name_prefix="blip2-decode")
+_decoders = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="blip2-decode")
+#: Those of what a person waits for.
+_urgent_decoders = ThreadPoolExecutor(2, thread_name_prefix="blip2-decode-urgent")
 
 
 @dataclass
@@ -73,12 +78,13 @@ class Picture:
 class Chunk:
     """Tasks that are computed together, and the cancel event they were taken under.
 
-    `wanted` holds those that the store has no answer to.
+    Once it `is_open`, `wanted` holds those that the store has no answer to.
     """
 
     tasks: list[Task]
     cancel: threading.Event
     urgent: bool = False
+    is_open: bool = False
     pictures: dict[int, Picture] = field(default_factory=dict)
     wanted: dict[Task, Wanted] = field(default_factory=dict)
 
@@ -132,10 +138,9 @@ class Run:
         self._to_look_up: deque[int] = deque()
         self._keys: dict[int, str] = {}
         self._ahead: dict[int, Future[Picture]] = {}
-        self._loading: Future[Engine] | None = None
+        self._resident: Resident | None = None
         self._engine: Engine | None = None
         self._heard_at = 0.0
-        self._holding = False
         self._listeners: list[Listener] = []
         self._computed = 0
         self._state: RunState = "waiting"
@@ -180,6 +185,7 @@ class Run:
             self._urgent.clear()
             self._parked.clear()
             self._to_look_up.clear()
+            self._leave_pictures()
             self._grid.set(left, "cancelled")
             self._finish_if_idle()
         self._announce({task.row for task in left})
@@ -268,6 +274,11 @@ class Run:
                 self._finish_if_idle()
             self._announce(())
             return False
+        try:
+            self._look_at(chunk)
+        except Cancelled:
+            self._cancel_tasks(chunk.tasks)
+            return True
         if chunk.wanted:
             engine = self._loaded_engine(urgent)
             if engine is None:
@@ -277,14 +288,14 @@ class Run:
         return True
 
     def _take(self, urgent: bool) -> Chunk | None:
-        """The next chunk with its pictures opened and its stored answers given out."""
+        """The next chunk; it ends with a picture's last prompt."""
         with self._lock:
             parked = self._parked.pop(urgent, None)
             if parked is not None:
                 return parked
             queue = self._urgent if urgent else self._pending
             tasks: list[Task] = []
-            while queue and len(tasks) < self._chunk_size:
+            while queue and (len(tasks) < self._chunk_size or queue[0].row == tasks[-1].row):
                 task = queue.popleft()
                 if self._grid.is_open(task):
                     tasks.append(task)
@@ -293,15 +304,30 @@ class Run:
             self._grid.set(tasks, "running")
             if self._state == "waiting":
                 self._state = "running"
-            chunk = Chunk(tasks, self._cancel, urgent)
-            upcoming = [task.row for task in islice(queue, self._chunk_size)]
         self._announce({task.row for task in tasks})
+        return Chunk(tasks, self._cancel, urgent)
+
+    def _look_at(self, chunk: Chunk) -> None:
+        """Open a chunk's pictures, unless that was done before it waited for the model, and give
+        out its stored answers. Raises Cancelled."""
+        if chunk.is_open:
+            return
         self._open_pictures(chunk)
+        with self._lock:
+            queue = self._urgent if chunk.urgent else self._pending
+            upcoming = [task.row for task in islice(queue, self._chunk_size)]
         for row in upcoming:
             if row not in self._keys and row not in self._ahead:
                 self._ahead[row] = _decoders.submit(self._open, row)
         chunk.wanted = self._give_stored(chunk.tasks)
-        return chunk
+        chunk.is_open = True
+
+    def _between(self, chunk: Chunk) -> None:
+        """What happens in the middle of a chunk's work: it ends, or gives way."""
+        if chunk.cancel.is_set() or self._worker.is_closing:
+            raise Cancelled
+        if not chunk.urgent:
+            self._worker.give_way()
 
     def _open(self, row: int) -> Picture:
         """Decode one row's picture; an error is kept, not raised. On a thread of the decoders."""
@@ -321,13 +347,23 @@ class Run:
 
     def _open_pictures(self, chunk: Chunk) -> None:
         """Find every picture's key, by alias where the file is known and else by its pixels."""
-        rows = list(dict.fromkeys(task.row for task in chunk.tasks))
-        opening = {
-            row: self._ahead.pop(row) if row in self._ahead else _decoders.submit(self._open, row)
-            for row in rows
-            if row not in self._keys
-        }
-        chunk.pictures = {row: future.result() for row, future in opening.items()}
+        decoders = _urgent_decoders if chunk.urgent else _decoders
+        opening: dict[int, Future[Picture]] = {}
+        for row in dict.fromkeys(task.row for task in chunk.tasks):
+            if row in self._keys:
+                continue
+            ahead: Future[Picture] | None = self._ahead.pop(row, None)
+            # What is urgent does not stand in line behind what is not.
+            if ahead is None or (chunk.urgent and ahead.cancel()):
+                ahead = decoders.submit(self._open, row)
+            opening[row] = ahead
+        try:
+            for row, future in opening.items():
+                chunk.pictures[row] = wait_for(future, partial(self._between, chunk))
+        except Cancelled:
+            for future in opening.values():
+                future.cancel()
+            raise
         aliases = {}
         for row, picture in chunk.pictures.items():
             if picture.key is not None:
@@ -375,11 +411,8 @@ class Run:
 
     def _loaded_engine(self, urgent: bool) -> Engine | None:
         """The engine if it is loaded; else None, and this run is queued again once it is."""
-        future = self._loading or self._manager.load(self.located, self.variant, self._hear)
-        self._loading = None if future.done() else future
-        if not self._holding:
-            self._manager.hold(self.located, self.variant)
-            self._holding = True
+        resident = self._resident or self._manager.hold(self.located, self.variant, self._hear)
+        self._resident, future = resident, resident.future
         if not future.done():
             with self._lock:
                 self._state = "loading"
@@ -400,7 +433,8 @@ class Run:
 
     def _suitable_sizes(self, engine: Engine) -> BatchSizes:
         """What fits the device and its memory, or what was asked for."""
-        settings, free = self.settings, free_bytes(self.variant, read_machine())
+        settings = self.settings
+        free = max(free_bytes(self.variant, read_machine()) - engine.mapped, 0)
         sizes = batch_sizes(
             engine.model.config, self.variant, free, settings.max_new_tokens, settings.num_beams
         )
@@ -429,12 +463,6 @@ class Run:
         for task, want in chunk.wanted.items():
             tasks_of.setdefault(want, []).append(task)
 
-        def between() -> None:
-            if chunk.cancel.is_set() or self._worker.is_closing:
-                raise Cancelled
-            if not chunk.urgent:
-                self._worker.give_way()
-
         reports = Reports(
             lambda answers: self._settle(tasks_of, answers),
             lambda wanted, error: self._fail_rows(tasks_of, wanted, error),
@@ -444,14 +472,16 @@ class Run:
             self._answers.compute(
                 engine,
                 chunk.wanted.values(),
-                lambda key: self._pixels(chunk, rows[key], key),
+                lambda key: self._opened(chunk, rows[key], key),
                 reports,
-                between,
+                partial(self._between, chunk),
                 remember=chunk.urgent,
             )
         except Cancelled:
-            self._grid.set(chunk.wanted, "cancelled")
-            self._announce({task.row for task in chunk.wanted})
+            self._cancel_tasks(chunk.wanted)
+        # Whatever may go wrong, nobody waits for what does not come.
+        left = [want for task, want in chunk.wanted.items() if self._grid.is_open(task)]
+        self._fail_rows(tasks_of, left, Blip2Error("no answer came; try again"))
         if not chunk.urgent and self._batch_size is None:
             self._chunk_size = min(2 * self._chunk_size, 2 * self._answers.at_a_time)
 
@@ -495,15 +525,21 @@ class Run:
                 self._grid.hear(task, text)
         self._announce({task.row for want in running for task in tasks_of[want]})
 
-    def _pixels(self, chunk: Chunk, row: int, key: str) -> Image | torch.Tensor:
+    def _opened(self, chunk: Chunk, row: int, key: str) -> Future[Image | torch.Tensor]:
         """A row's picture; it was not opened yet where its file was known by an earlier look."""
         picture = chunk.pictures.get(row)
-        if picture is not None and picture.image is not None:
-            return picture.image
+        if picture is None or picture.image is None:
+            decoders = _urgent_decoders if chunk.urgent else _decoders
+            return decoders.submit(self._open_known, row, key)
+        opened: Future[Image | torch.Tensor] = Future()
+        opened.set_result(picture.image)
+        return opened
+
+    def _open_known(self, row: int, key: str) -> Image | torch.Tensor:
         image = self.load_image(row)
         if image_key(image) != key:
             raise Blip2Error(f"{self.column.labels[row]} was changed while it was read; try again")
-        return image
+        return self._prepared(image)
 
     # --- state --------------------------------------------------------------------------------
 
@@ -536,10 +572,22 @@ class Run:
     def _finish_if_idle(self) -> None:
         if self._grid.open:
             return
-        self._ahead.clear()
+        self._leave_pictures()
         self._release()
         if not self._finished.is_set():
             self._end("cancelled" if self._grid.counts["cancelled"] else "done")
+
+    def _cancel_tasks(self, tasks: Iterable[Task]) -> None:
+        """What was under way has ended."""
+        rows = {task.row for task in tasks}
+        self._grid.set(tasks, "cancelled")
+        self._announce(rows)
+
+    def _leave_pictures(self) -> None:
+        """Open no more of what comes next."""
+        ahead, self._ahead = self._ahead, {}
+        for future in list(ahead.values()):
+            future.cancel()
 
     def _end(self, state: RunState, note: str = "") -> None:
         self._state, self._note = state, note
@@ -547,10 +595,10 @@ class Run:
         self._finished.set()
 
     def _release(self) -> None:
-        self._engine = None  # a result that is kept must not keep a model that is unloaded
-        if self._holding:
-            self._manager.release(self.located, self.variant)
-            self._holding = False
+        # A result that is kept must not keep a model that is unloaded.
+        resident, self._resident, self._engine = self._resident, None, None
+        if resident is not None:
+            self._manager.release(resident)
 
     def _announce(self, rows: Iterable[int]) -> None:
         for listener in tuple(self._listeners):

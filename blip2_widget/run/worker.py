@@ -5,7 +5,23 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Protocol, TypeVar
+
+Value = TypeVar("Value")
+
+#: Seconds between two looks at what may have come while something is waited for.
+_TICK = 0.02
+
+
+def wait_for(future: Future[Value], between: Callable[[], None]) -> Value:
+    """A future's result; `between` is called, at least once, while it is waited for."""
+    between()
+    while not future.done():
+        wait([future], timeout=_TICK)
+        between()
+    return future.result()
 
 
 class Steps(Protocol):

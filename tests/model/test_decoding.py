@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Answer, Cancelled, Engine, GenerationSettings, Variant
 from blip2_widget.model.decoding import CausalDecoder, forward
 from blip2_widget.model.engine import _gathered
-from blip2_widget.model.graphs import StepGraphs
+from blip2_widget.model.graphs import Recording, StepGraphs
 from blip2_widget.model.key_values import Buffers, KeyValues
 from blip2_widget.model.loading import load_model
 from blip2_widget.model.prefixes import Prefix, PrefixCache
@@ -221,9 +223,86 @@ def test_recorded_steps_give_the_same_tokens_in_few_shapes(
     for _ in range(2):
         again = demo_engine.generate(features, prompts, GenerationSettings())
         assert [a.tokens for a in again] == [a.tokens for a in expected]
-    shapes = [shape for _, shape in demo_engine._graphs._recordings]
+    shapes = [shape for _, shape, _ in demo_engine._graphs._recordings]
     assert {shape[2] for shape in shapes} <= {16, 8, 4, 2, 1}
     assert len({shape[4] for shape in shapes}) == 1 and len(shapes) <= 5
+
+
+class Replaying(StepGraphs):
+    """Steps that are taken on the memory and layout they were recorded on, as a GPU takes them."""
+
+    def _record(self, cache: KeyValues, *rest: torch.Tensor) -> Recording:
+        recording = super()._record(cache, *rest)
+        recorded = copy.copy(cache)  # its view of the memory stays
+
+        def replay() -> None:
+            recorded.length = cache.length
+            with recorded.writing_at(recording.place):
+                recording.logits = self._step(
+                    recorded, recording.tokens, recording.positions, recording.mask
+                )
+
+        recording.graph = SimpleNamespace(replay=replay)
+        return recording
+
+
+def test_a_recording_serves_its_own_layout_alone(demo_engine: Engine) -> None:
+    """A batch that has shrunk to one row, then one of one row in the same memory."""
+    samples = demo.samples()
+    features = demo_engine.encode([Image.open(path).convert("RGB") for path in samples.image[:8]])
+    settings = GenerationSettings()
+    expected = [demo_engine.generate(features[at : at + 1], [""], settings)[0] for at in range(8)]
+    demo_engine._graphs = Replaying(demo_engine._recordable_step)
+    assert [a.tokens for a in demo_engine.generate(features, [""] * 8, settings)] == [
+        a.tokens for a in expected
+    ]
+    for at in range(8):
+        again = demo_engine.generate(features[at : at + 1], [""], settings)[0]
+        assert again.tokens == expected[at].tokens
+
+
+def test_short_memory_while_recording_is_told_and_recording_goes_on(demo_engine: Engine) -> None:
+    features = demo_engine.encode([Image.new("RGB", (64, 64), "red")])
+    short = [True]
+
+    class Short(StepGraphs):
+        def _record(self, *rest: Any) -> Recording:
+            if short.pop():
+                raise RuntimeError("CUDA out of memory")
+            short.append(False)
+            return super()._record(*rest)
+
+    demo_engine._graphs = Short(demo_engine._recordable_step)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        demo_engine.generate(features, [""], TEN)
+    demo_engine.make_room()
+    short.append(False)
+    demo_engine.generate(features, [""], TEN)
+    assert demo_engine._graphs._recordings and not demo_engine._graphs._fails
+
+
+def test_numbers_that_overflow_cost_their_row_alone(demo_engine: Engine) -> None:
+    features = demo_engine.encode([Image.new("RGB", (64, 64), "red")]).repeat(4, 1, 1)
+    expected = demo_engine.generate(features, [""] * 4, TEN)
+    spoiled = features.clone()
+    spoiled[2] = math.nan
+    for settings in (TEN, GenerationSettings(temperature=1.0, seed=1)):
+        with pytest.raises(Blip2Error, match=r"overflow in cpu-fp32 .*write --variant cpu-fp32"):
+            demo_engine.generate(spoiled, [""] * 4, settings)
+    assert demo_engine.generate(features, [""] * 4, TEN) == expected
+
+
+def test_a_seeded_sample_of_beams_does_not_depend_on_its_batch(
+    engine: Engine, noise: list[Image.Image]
+) -> None:
+    features = engine.encode(noise[:3])
+    settings = GenerationSettings(max_new_tokens=8, num_beams=3, temperature=3.0, seed=1)
+    together = engine.generate(features, ["a", "two dogs", ""], settings)
+    for at, prompt in enumerate(["a", "two dogs", ""]):
+        (alone,) = engine.generate(features[at : at + 1], [prompt], settings)
+        assert alone.tokens == together[at].tokens
+        assert alone.logprob == pytest.approx(together[at].logprob)
+        assert alone.logprob < 0
 
 
 @pytest.mark.cuda

@@ -107,13 +107,13 @@ def test_one_in_use_is_neither_dropped_nor_unloaded(
     manager.max_resident = 1
     opt, t5 = locate(parse(str(tiny_opt))), locate(parse(str(tiny_t5)))
     variant = manager.choose(opt, "cpu-fp32")
-    manager.load(opt, variant).result(60)
-    manager.hold(opt, variant)
+    held = manager.hold(opt, variant)
+    held.future.result(60)
     load(manager, t5, "cpu-fp32").result(60)
     assert len(manager.resident()) == 2
     with pytest.raises(Blip2Error, match="is in use"):
         manager.unload()
-    manager.release(opt, variant)
+    manager.release(held)
     assert len(manager.unload()) == 2
     assert manager.resident() == []
 
@@ -266,8 +266,8 @@ def test_a_vision_side_in_use_is_not_planned_for_again(tiny_opt: Path) -> None:
     free = [60 * GB]
     manager = ModelManager(machine=lambda: Machine(64 * GB, free[0], cpu_bf16=True))
     first = manager.choose(located, "cpu-bf16")
-    manager.load(located, first).result(60)
-    manager.hold(located, first)
+    one_held = manager.hold(located, first)
+    one_held.future.result(60)
     free[0] = enough - 1
     with pytest.raises(Blip2Error, match=r"cpu-int8 needs 3\.3 GB and 3\.3 GB are free"):
         manager.choose(located, "cpu-int8")
@@ -276,7 +276,7 @@ def test_a_vision_side_in_use_is_not_planned_for_again(tiny_opt: Path) -> None:
     assert len(manager.resident()) == 2
     assert second.model.vision_model is not None
     # When both are idle all of what they hold would be freed, what they share counted once.
-    manager.release(located, first)
+    manager.release(one_held)
     free[0] = 0
     held = weight_bytes(located.sizes, first) + language_bytes(located.sizes, one)
     assert held < 16.5 * GB

@@ -318,7 +318,9 @@ def test_python_can_end_in_the_middle_of_a_run(paths: list[str]) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "running"), done.stderr
 
 
-def test_chunks_begin_small_and_grow(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_begin_small_and_grow_and_part_no_pictures_prompts(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     blip2_widget.caption(paths[:1]).wait(60)
     real, sizes = Engine.stream, []
 
@@ -329,7 +331,7 @@ def test_chunks_begin_small_and_grow(paths: list[str], monkeypatch: pytest.Monke
     monkeypatch.setattr(Engine, "stream", counting)
     questions = {str(number): f"how many circles are there, {number}?" for number in range(20)}
     blip2_widget.ask(paths, questions).wait(60)
-    assert sizes == [4, 8, 16, 32, 64, 36]
+    assert sizes == [20, 20, 20, 40, 60]
 
 
 def test_a_late_answer_to_an_earlier_prompt_is_not_taken(
