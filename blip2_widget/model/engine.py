@@ -137,6 +137,8 @@ class Engine:
         self._start = self.token_ids("")
         if not variant.is_cuda:
             _suit_processor(model)
+        #: How far int8 vision moves features, by their length; None where vision is not int8.
+        self.vision_distance: float | None = getattr(model.vision_model, "distance", None)
         #: Bytes of weights that the system counts as free memory.
         self.mapped = mapped_bytes(chain(model.parameters(), model.buffers()))
         free = max(free_bytes(variant, read_machine()) - self.mapped, 0)

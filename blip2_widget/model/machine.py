@@ -5,8 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+#: Processors' instructions, as Linux names them: without one of the first (the last is Arm's) bf16
+#: is slower than fp32; without one of the second sums of int8 products saturate at 16 bit.
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """Memory in bytes; `cpu_bf16` says whether the processor multiplies bf16 natively.
+    """Memory in bytes; `cpu_bf16` and `cpu_int8` say what the processor multiplies natively.
 
     Of `gpus` the one with the most free memory comes first.
     """
@@ -41,6 +48,7 @@ class Machine:
     ram_free: int
     cpu_bf16: bool
     gpus: tuple[Gpu, ...] = ()
+    cpu_int8: bool = True
 
     @property
     def gpu(self) -> Gpu | None:
@@ -54,7 +62,14 @@ def read_machine() -> Machine:
 
     memory = psutil.virtual_memory()
     total, free = _within_container(memory.total, memory.available)
-    return Machine(total, free, _cpu_has_bf16(), tuple(_read_gpus()))
+    flags = _cpu_flags()
+    return Machine(
+        total,
+        free,
+        cpu_bf16=not flags.isdisjoint(_BF16),
+        gpus=tuple(_read_gpus()),
+        cpu_int8=not flags.isdisjoint(_INT8),
+    )
 
 
 def _within_container(total: int, free: int) -> tuple[int, int]:
@@ -70,22 +85,23 @@ def _within_container(total: int, free: int) -> tuple[int, int]:
     return min(total, limit), min(free, max(limit - used, 0))
 
 
-def _cpu_has_bf16() -> bool:
-    """True with AVX512-BF16, AMX-BF16 or Arm's BF16; elsewhere bf16 is slower than fp32."""
+@cache
+def _cpu_flags() -> frozenset[str]:
+    """What the processor can do, by Linux's names; empty elsewhere."""
     if platform.system() != "Linux":
-        return False
-    flags: set[str] = set()
+        return frozenset()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith(("flags", "Features")):
-            flags = set(line.partition(":")[2].split())
-            break
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
 
 
 def _read_gpus() -> list[Gpu]:
     """The CUDA devices that torch can use, the one with the most free memory first."""
     if "+cpu" in importlib.metadata.version("torch"):
         return []
+    # NVML's order. CUDA's own, which it fixes when it starts, puts the fastest first.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         import pynvml
@@ -105,13 +121,21 @@ def _read_gpus() -> list[Gpu]:
                     index,
                     str(pynvml.nvmlDeviceGetName(handle)),
                     int(memory.total),
-                    int(memory.free),
+                    int(memory.free) + _kept_by_torch(index),
                     tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
                 )
             )
     finally:
         pynvml.nvmlShutdown()
     return sorted(gpus, key=lambda gpu: -gpu.free)
+
+
+def _kept_by_torch(index: int) -> int:
+    """Bytes on a GPU that torch holds for allocations to come, which the driver counts as used."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index))
 
 
 def _visible(setting: str | None, count: int) -> list[int]:

@@ -80,13 +80,14 @@ class Resident:
         return self.located.identity, tower_of(self.variant)
 
     @property
-    def mapped(self) -> int:
-        """Bytes of its weights that the system counts as free memory."""
-        return self.future.result().mapped if self.is_loaded else 0
+    def engine(self) -> Engine | None:
+        """What answers, once it is loaded."""
+        future = self.future  # which unloading puts another in the place of
+        return future.result() if future.done() and future.exception() is None else None
 
     @property
     def is_loaded(self) -> bool:
-        return self.future.done() and self.future.exception() is None
+        return self.engine is not None
 
 
 @dataclass(frozen=True)
@@ -350,7 +351,8 @@ class ModelManager:
     def _free_machine(self) -> Machine:
         """The machine; memory that models are mapped to, which the system has for free, is not."""
         machine = self._machine()
-        mapped = sum(each.mapped for each in self.resident())
+        engines = [each.engine for each in self.resident()]
+        mapped = sum(engine.mapped for engine in engines if engine is not None)
         return dataclasses.replace(machine, ram_free=max(machine.ram_free - mapped, 0))
 
     def _shared_vision(self, resident: Resident) -> dict[str, Any] | None:
@@ -359,8 +361,9 @@ class ModelManager:
 
         with self._lock:
             for other in self._resident.values():
-                if other is not resident and other.is_loaded and other.tower == resident.tower:
-                    return vision_side(other.future.result().model)
+                engine = other.engine
+                if engine is not None and other is not resident and other.tower == resident.tower:
+                    return vision_side(engine.model)
         return None
 
     def _make_room(self, key: Key, resident: Resident, shares: bool) -> None:

@@ -94,6 +94,11 @@ def variant(name: str, machine: Machine, family: str) -> Variant:
             f"{name} is not offered: fp16 is many times slower than bf16 on a processor; "
             f"write --variant {name.replace('fp16', 'bf16')}"
         )
+    if vision == "int8" and not machine.cpu_int8:
+        raise Blip2Error(
+            f"{name} needs a processor with int8 products (AVX512-VNNI, AVX-VNNI or AMX); "
+            f"write --variant cpu-{language}"
+        )
     if device == "cuda" and machine.gpu is None:
         raise Blip2Error(
             f"{name} needs a CUDA GPU and a CUDA build of torch, and neither was found here; "

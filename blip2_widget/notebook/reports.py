@@ -60,7 +60,11 @@ def status_text(session: Session) -> str:
     for gpu in machine.gpus:
         lines.append(f"gpu       {gpu.name}, {gigabytes(gpu.free)} free of {gigabytes(gpu.total)}")
     for each in session.manager.resident():
-        state = "in memory" if each.is_loaded else "loading"
+        state = "loading"
+        if engine := each.engine:
+            state = "in memory"
+            if engine.vision_distance is not None:
+                state += f", int8 moves its features by {engine.vision_distance:.1%}"
         lines.append(
             f"model     {each.name} · {each.variant.name}, {gigabytes(each.weights)}, {state}"
         )

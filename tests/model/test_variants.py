@@ -21,7 +21,7 @@ from blip2_widget.model import (
     runnable,
     weight_bytes,
 )
-from blip2_widget.model.machine import Gpu, _cpu_has_bf16, _visible
+from blip2_widget.model.machine import Gpu, _kept_by_torch, _visible, read_machine
 from blip2_widget.model.variants import tower_of, twins, variant, vision_bytes
 
 GB = 10**9
@@ -130,9 +130,9 @@ def test_this_machines_bf16_agrees_with_torch() -> None:
     import torch
 
     if torch.backends.cpu.get_cpu_capability() == "AVX512":
-        assert _cpu_has_bf16() == torch.cpu._is_avx512_bf16_supported()
+        assert read_machine().cpu_bf16 == torch.cpu._is_avx512_bf16_supported()
     else:
-        assert not _cpu_has_bf16() or torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+        assert not read_machine().cpu_bf16 or torch.backends.cpu.get_cpu_capability() != "DEFAULT"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,22 @@ def test_mixed_variants_are_offered_and_chosen_only_by_name() -> None:
     assert choose("cpu-int8+int4", OPT, "opt", tight).name == "cpu-int8+int4"
     with pytest.raises(Blip2Error, match="no variant fits"):
         choose("auto", OPT, "opt", tight)
+
+
+def test_int8_vision_needs_a_processor_with_int8_products() -> None:
+    machine = dataclasses.replace(SERVER, cpu_int8=False)
+    with pytest.raises(Blip2Error, match=r"AVX512-VNNI.*write --variant cpu-int4$"):
+        variant("cpu-int8+int4", machine, "opt")
+    assert variant("cpu-int8", machine, "opt").quantization == "int8"  # which needs none
+    assert not any(each.int8_vision for each in offered(machine, "opt"))
+
+
+def test_what_torch_holds_for_later_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _kept_by_torch(0) == 0
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda index: 7 * GB)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda index: 5 * GB)
+    assert _kept_by_torch(0) == 2 * GB
 
 
 def test_a_vision_side_that_is_there_needs_no_memory() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from blip2_widget.model import MIXED, NAMES, PUBLISHED
+from blip2_widget.model import MIXED, NAMES, PUBLISHED, locate, parse
 from blip2_widget.model.machine import Gpu, Machine
+from blip2_widget.model.variants import variant
 from blip2_widget.notebook import reports
 from blip2_widget.session import Session
 
@@ -42,6 +45,15 @@ def test_models_says_what_auto_would_take(
             free = machine.gpu.free if machine.gpu and "cuda" in name else machine.ram_free
             number, unit = text.strip("()").split()
             assert bracketed == (float(number) * {"GB": 1e9, "MB": 1e6}[unit] > free)
+
+
+def test_status_says_how_far_int8_vision_moves_features(own_session: Session) -> None:
+    located = locate(parse("demo"))
+    for name in ("cpu-fp32", "cpu-int8+bf16"):
+        own_session.manager.load(located, variant(name, SERVER, "opt")).result(60)
+    plain, int8 = sorted(re.findall("model .*", reports.status_text(own_session)), key=len)
+    assert plain.endswith("cpu-fp32, 9 MB, in memory")
+    assert re.search(r"cpu-int8\+bf16, 4 MB, in memory, int8 moves its features by 1\.\d%$", int8)
 
 
 def test_status_names_the_gpu_and_what_the_processor_lacks(
