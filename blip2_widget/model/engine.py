@@ -478,19 +478,19 @@ def _gathered(stays: Sequence[bool], size: int) -> list[int]:
 
 
 def _suit_processor(model: Blip2ForConditionalGeneration) -> None:
-    """Take the faster of equal ways on a processor with bf16.
-
-    In "eager" attention a softmax reads and writes bf16. Fused attention on a processor does not:
-    over a picture's 257 tokens it takes three times as long. Source: benchmarks/limits.py.
-    """
+    """Take the faster of equal ways on a processor with bf16."""
     import torch
 
+    from blip2_widget.model import attention
     from blip2_widget.model.packing import can_pack, pack
 
     if model.vision_model.dtype == torch.bfloat16 and can_pack():
         pack(model)
-        for part in (model.vision_model, model.qformer, model.language_model):
-            part.set_attn_implementation("eager")
+        parts = [model.vision_model, model.qformer]
+        if model.config.use_decoder_only_language_model:
+            parts.append(model.language_model)
+        for part in parts:
+            part.set_attn_implementation(attention.NAME)
 
 
 def _layers(model: Blip2ForConditionalGeneration) -> Iterator[torch.nn.Module]:
