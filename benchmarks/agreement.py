@@ -5,36 +5,59 @@ Needs easy-vqa, of the `demo` extra. The sets are those of `blip2_widget/demo/ev
 
 from __future__ import annotations
 
-from benchmarks.process import ProcessFailed, call
+from benchmarks.process import ProcessFailed, call_once
 from benchmarks.record import Record, not_measured
 from benchmarks.setting import NO_DEVICE, Setting
 
 NAME = "agreement"
 EXACT = "cpu-fp32"
 LOST = "lost at most"
-VARIANTS = ("cpu-bf16", "cpu-int8", "cpu-int4", "cuda-bf16", "cuda-fp16", "cuda-int8", "cuda-int4")
+VARIANTS = (
+    "cpu-bf16",
+    "cpu-int8",
+    "cpu-int4",
+    "cpu-int8+bf16",
+    "cpu-int8+int8",
+    "cpu-int8+int4",
+    "cuda-bf16",
+    "cuda-fp16",
+    "cuda-int8",
+    "cuda-int4",
+)
 
 
 def measure(setting: Setting) -> list[Record]:
     """Right answers of every test set in per cent, and the most points lost in any of them."""
     records: list[Record] = []
-    exact: dict[str, float] = {}
     for variant in (EXACT, *VARIANTS):
         if variant.partition("-")[0] not in setting.devices:
-            why = NO_DEVICE
-            records.append(not_measured(NAME, variant, LOST, "points", why))
+            records.append(not_measured(NAME, variant, LOST, "points", NO_DEVICE))
             continue
         try:
-            scores = call(right, setting.cache, variant=variant, quick=setting.quick)
+            scores, points = _scores(setting, variant), lost(setting, variant)
         except ProcessFailed as error:
             records.append(not_measured(NAME, variant, LOST, "points", str(error)))
             continue
-        exact = exact or scores
         records += [Record(NAME, variant, name, share, "%") for name, share in scores.items()]
-        if variant != EXACT:
-            lost = max(exact[name] - share for name, share in scores.items())
-            records.append(Record(NAME, variant, LOST, lost, "points"))
+        if points is not None:
+            records.append(Record(NAME, variant, LOST, points, "points"))
     return records
+
+
+def lost(setting: Setting, variant: str) -> float | None:
+    """The most points that a variant loses in any test set; None for the one it is held against.
+
+    Raises ProcessFailed.
+    """
+    if variant == EXACT:
+        return None
+    exact = _scores(setting, EXACT)
+    return max(exact[name] - share for name, share in _scores(setting, variant).items())
+
+
+def _scores(setting: Setting, variant: str) -> dict[str, float]:
+    found: dict[str, float] = call_once(right, setting.cache, variant=variant, quick=setting.quick)
+    return found
 
 
 # --- in a process of its own ------------------------------------------------------------------

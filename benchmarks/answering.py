@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import ours, peers
+from benchmarks import limits, ours, peers
 
 
 def answer(
@@ -18,13 +18,16 @@ def answer(
     seed: str,
     quick: bool,
 ) -> dict[str, Any]:
-    """Seconds an answer with the model loaded, tokens of the prompt, and the batch's size."""
+    """Seconds an answer with the model loaded, tokens of the prompt, and the batch's size; for the
+    package itself also what the device could do at that moment."""
     if kind != "ours":
         peer = peers.Peer(kind, variant, checkpoint, batch or 1, new_tokens)
         return peers.time_answers(peer, task, count, seed)
     asked = ours.Asked(checkpoint, variant, batch, new_tokens)
     if task == "captions":
-        return ours.captions(asked, count, seed)
-    if task == "follow-up":
-        return ours.follow_up(asked, count, seed)
-    return ours.many_questions(asked, count, seed, questions=2 if quick else 10)
+        told = ours.captions(asked, count, seed)
+    elif task == "follow-up":
+        told = ours.follow_up(asked, count, seed)
+    else:
+        told = ours.many_questions(asked, count, seed, questions=2 if quick else 10)
+    return told | {"limits": limits.find_limits(checkpoint, variant.partition("-")[0], quick)}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarks.limits import limits_of
+from benchmarks import agreement
 from benchmarks.pictures import NEW_TOKENS
 from benchmarks.process import ProcessFailed
-from benchmarks.record import Record
-from benchmarks.roofline import PRECISIONS, seconds_per_answer, work_of_folder
+from benchmarks.record import Record, not_measured
 from benchmarks.setting import Setting
+from benchmarks.shares import share
 from benchmarks.ways import Timing, Way, alternate, card, timing_records, unquantised
 
 NAME = "captions"
 FIGURE = "seconds a picture"
 ROOFLINE = "of the roofline at its batch"
 CEILING = "of the roofline, all pictures in one batch"
+LOST = "right answers lost by the demo"
 PEER_BATCH = 16
 #: What the package takes by itself on a processor, once a run is under way.
 BEST_BATCH = 64
@@ -29,46 +30,48 @@ def measure(setting: Setting) -> list[Record]:
     records += timing_records(NAME, FIGURE, on_gpu, card(setting, "cuda-fp16"))
     for way, timing in timings.items():
         if way.kind == "ours" and isinstance(timing, Timing):
-            records += _shares(setting, way, timing)
+            records += _beside_the_speed(setting, way, timing)
     return records
 
 
 def _ways(setting: Setting) -> list[Way]:
     """A peer, then one of ours, and so on."""
-    ours = unquantised()
-    few, many = setting.few(4), setting.count(BEST_BATCH, 2)
+    ours, gpu = unquantised(), unquantised("cuda")
+    few, many, quantised = setting.few(4), setting.count(BEST_BATCH, 2), setting.count(32, 2)
     return [
         card(setting),
         Way("ours", ours, many, BEST_BATCH),
         Way("card", "cpu-bf16", few),
         Way("ours", ours, few, 1),
         Way("batched", "cpu-bf16", setting.few(PEER_BATCH), PEER_BATCH),
-        Way("ours", "cpu-int8", many, BEST_BATCH),
+        Way("ours", ours, setting.count(96, 2), None),
         Way("pipeline", "cpu-bf16", setting.few(PEER_BATCH), PEER_BATCH),
-        Way("ours", "cpu-int4", many, BEST_BATCH),
+        Way("ours", "cpu-int8", quantised, 32),
+        Way("card", "cpu-int8", setting.few(2)),
+        Way("ours", "cpu-int4", quantised, 32),
+        Way("card", "cpu-int4", setting.few(2)),
+        *(Way("ours", f"cpu-int8+{side}", quantised, 32) for side in ("bf16", "int8", "int4")),
         card(setting, "cuda-fp16"),
-        Way("ours", "cuda-bf16", setting.count(1024, 2), None),
+        Way("ours", gpu, setting.count(1024, 2), None),
+        Way("card", "cuda-fp32", few),
+        Way("ours", gpu, few, 1),
+        Way("card", "cuda-bf16", few),
+        Way("ours", gpu, setting.count(1024, 2), 256),
+        Way("card", "cuda-int8", few),
+        Way("ours", "cuda-int8", quantised, 32),
+        Way("card", "cuda-int4", few),
+        Way("ours", "cuda-int4", quantised, 32),
         Way("batched", "cuda-fp16", setting.count(256, 2), PEER_BATCH),
-        Way("ours", "cuda-bf16", few, 1),
-        Way("ours", "cuda-bf16", setting.count(1024, 2), 256),
+        Way("pipeline", "cuda-fp16", setting.count(256, 2), PEER_BATCH),
     ]
 
 
-def _shares(setting: Setting, way: Way, timing: Timing) -> list[Record]:
-    """What share of the speed that cannot be passed was reached."""
+def _beside_the_speed(setting: Setting, way: Way, timing: Timing) -> list[Record]:
+    """What share of the speed that cannot be passed was reached, and what precision it cost."""
+    batches = ((ROOFLINE, min(timing.batch, way.count)), (CEILING, way.count))
+    found = [share(setting, NAME, each, way, timing, batch=batch) for each, batch in batches]
     try:
-        work, limits = work_of_folder(setting.checkpoint), limits_of(setting, way.device)
-    except (ValueError, ProcessFailed) as error:
-        return [Record(NAME, way.title, ROOFLINE, None, "%", note=str(error))]
-    found = []
-    for figure, batch in ((ROOFLINE, min(timing.batch, way.count)), (CEILING, way.count)):
-        least = seconds_per_answer(
-            work,
-            PRECISIONS[way.precision],
-            limits,
-            batch=batch,
-            text_tokens=timing.text_tokens,
-            new_tokens=NEW_TOKENS,
-        )
-        found.append(Record(NAME, way.title, figure, 100 * least / timing.seconds, "%"))
-    return found
+        lost = agreement.lost(setting, way.variant)
+    except ProcessFailed as error:
+        return [*found, not_measured(NAME, way.title, LOST, "points", str(error))]
+    return found if lost is None else [*found, Record(NAME, way.title, LOST, lost, "points")]

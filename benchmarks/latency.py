@@ -22,7 +22,7 @@ IDLE, BUSY = "no run goes on", "a batch is under way"
 def measure(setting: Setting) -> list[Record]:
     """Seconds to what a person first sees of an answer."""
     records = []
-    for variant in (unquantised(), "cuda-bf16"):
+    for variant in (unquantised(), unquantised("cuda")):
         subjects = [f"{variant}, {when}" for when in (IDLE, BUSY)]
         if variant.partition("-")[0] not in setting.devices:
             why = NO_DEVICE

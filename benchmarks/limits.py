@@ -1,24 +1,28 @@
 """How fast this machine multiplies and reads: what the roofline is made of.
 
 Products are timed at the shapes of the checkpoint's own layers, by whatever way torch has that is
-fastest; the best of all is the ceiling. Bandwidth is that of reading far more than any cache holds.
+fastest. A rate is sustained: that of the median call of a second's, at the shape where it is best.
+The fastest single call is told beside it. Bandwidth is that of reading far more than any cache
+holds.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.process import ProcessFailed, call_once
+from benchmarks.process import ProcessFailed, call
 from benchmarks.record import Record, not_measured
 from benchmarks.roofline import Limits
 from benchmarks.setting import NO_DEVICE, Setting
 
 NAME = "limits"
 PRODUCTS, BANDWIDTH = "products", "bandwidth"
+FASTEST = "fastest call"
 #: Pictures whose tokens are multiplied at once.
 _PICTURES = 8
 
@@ -35,23 +39,23 @@ def measure(setting: Setting) -> list[Record]:
         except ProcessFailed as error:
             records.append(not_measured(NAME, device, PRODUCTS, "TFLOP/s", str(error)))
             continue
-        for precision, (rate, shape) in _best(found).items():
+        for precision, (rate, fastest, shape) in _best(found).items():
             subject = f"{device}, {precision}, at {shape}"
             records.append(Record(NAME, subject, PRODUCTS, rate / 1e12, "TFLOP/s"))
+            records.append(Record(NAME, subject, FASTEST, fastest / 1e12, "TFLOP/s"))
         reading = found["bandwidth"] / 1e9
         records.append(Record(NAME, f"{device}, reading", BANDWIDTH, reading, "GB/s"))
     return records
 
 
-def limits_of(setting: Setting, device: str) -> Limits:
-    """The ceilings of a device, measured in this run. Raises ProcessFailed."""
-    found = _found(setting, device)
-    best = {precision: rate for precision, (rate, _) in _best(found).items()}
+def limits_from(found: Any) -> Limits:
+    """The ceilings, from what `find_limits` gave."""
+    best = {precision: rate for precision, (rate, *_) in _best(found).items()}
     return Limits(best, found["bandwidth"])
 
 
 def _found(setting: Setting, device: str) -> Any:
-    return call_once(
+    return call(
         find_limits,
         setting.cache,
         checkpoint=str(setting.checkpoint),
@@ -60,10 +64,11 @@ def _found(setting: Setting, device: str) -> Any:
     )
 
 
-def _best(found: Any) -> dict[str, tuple[float, str]]:
-    best: dict[str, tuple[float, str]] = {}
-    for precision, shape, rate in found["products"]:
-        best[precision] = max(best.get(precision, (0.0, "")), (rate, shape))
+def _best(found: Any) -> dict[str, tuple[float, float, str]]:
+    """By precision the sustained rate, that of the fastest call, and the shape."""
+    best: dict[str, tuple[float, float, str]] = {}
+    for precision, shape, rate, fastest in found["products"]:
+        best[precision] = max(best.get(precision, (0.0, 0.0, "")), (rate, fastest, shape))
     return best
 
 
@@ -71,16 +76,17 @@ def _best(found: Any) -> dict[str, tuple[float, str]]:
 
 
 def find_limits(checkpoint: str, device: str, quick: bool) -> dict[str, Any]:
-    """Every product's rate as [precision, shape, products a second], and bytes read a second."""
+    """Every product as [precision, shape, products a second, those of the fastest call], and bytes
+    read a second."""
     import torch
 
     products = []
     with torch.inference_mode():
         for rows, inner, outer in _shapes(Path(checkpoint)):
             for precision, way in _ways(rows, inner, outer, device):
-                seconds = _fastest(way, device, 0.05 if quick else 0.6)
-                shape = f"{rows} × {inner} × {outer}"
-                products.append([precision, shape, 2 * rows * inner * outer / seconds])
+                median, fastest = _timed(way, device, 0.05 if quick else 1.0)
+                shape, count = f"{rows} × {inner} × {outer}", 2 * rows * inner * outer
+                products.append([precision, shape, count / median, count / fastest])
         return {"products": products, "bandwidth": _bandwidth(device, quick)}
 
 
@@ -154,22 +160,23 @@ def _bandwidth(device: str, quick: bool) -> float:
     if device == "cuda":
         target = torch.empty_like(block)
         ways.append((2 * size, lambda: target.copy_(block)))  # read and written
-    return max(moved / _fastest(way, device, budget) for moved, way in ways)
+    return max(moved / _timed(way, device, budget)[0] for moved, way in ways)
 
 
-def _fastest(way: Callable[[], Any], device: str, budget: float) -> float:
-    """Seconds of the fastest of as many calls as the budget of seconds allows, at least three."""
+def _timed(way: Callable[[], Any], device: str, budget: float) -> tuple[float, float]:
+    """Seconds of the median and of the fastest call, of as many as the budget of seconds allows,
+    at least three."""
     import torch
 
     way()
-    best, began, calls = float("inf"), time.perf_counter(), 0
-    while calls < 3 or time.perf_counter() - began < budget:
+    calls: list[float] = []
+    began = time.perf_counter()
+    while len(calls) < 3 or time.perf_counter() - began < budget:
         if device == "cuda":
             torch.cuda.synchronize()
         start = time.perf_counter()
         way()
         if device == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-        calls += 1
-    return best
+        calls.append(time.perf_counter() - start)
+    return statistics.median(calls), min(calls)

@@ -24,7 +24,15 @@ IN_USE = "in use while answering"
 PLANNED = "to have free, planned"
 CARD = "the model card's table"
 FIRST, AGAIN = "first", "again"
-VARIANTS = ("cpu-fp32", "cpu-bf16", "cpu-int8", "cpu-int4")
+VARIANTS = (
+    "cpu-fp32",
+    "cpu-bf16",
+    "cpu-int8",
+    "cpu-int4",
+    "cpu-int8+bf16",
+    "cpu-int8+int8",
+    "cpu-int8+int4",
+)
 GPU_VARIANTS = ("cuda-bf16", "cuda-fp16", "cuda-int8", "cuda-int4")
 
 #: What https://huggingface.co/Salesforce/blip2-opt-2.7b says the whole model takes.
@@ -34,11 +42,11 @@ _UNITS: dict[str, Unit] = {SECONDS: "s"}
 
 def measure(setting: Setting) -> list[Record]:
     """Two loads of every variant."""
-    # Whatever an earlier benchmark of this run has kept: the first load is to be a first.
-    shutil.rmtree(setting.cache / "weights", ignore_errors=True)
     names = VARIANTS[1:] if setting.quick else VARIANTS
     records = []
     for name in (*names, *GPU_VARIANTS):
+        # The first load is to be a first, also of the side that another variant has in common.
+        shutil.rmtree(setting.cache / "weights", ignore_errors=True)
         for time_ in (FIRST, AGAIN):
             records += _load(setting, name, f"{name}, {time_}")
     return records
@@ -97,7 +105,7 @@ def load_once(checkpoint: str, name: str) -> dict[str, float | None]:
     precision = name.partition("-")[2]
     return {
         SECONDS: seconds,
-        CARD: _CARD_BYTES[precision] if _is_the_cards(located.sizes) else None,
+        CARD: _CARD_BYTES.get(precision) if _is_the_cards(located.sizes) else None,
         "weights, planned": weight_bytes(located.sizes, variant),
         PLANNED: needed_bytes(located.sizes, variant),
         IN_USE: in_use,

@@ -119,11 +119,18 @@ def _pipeline(peer: Peer) -> Answerer:
 
 def _load_model(peer: Peer) -> tuple[Any, Any]:
     import torch
-    from transformers import Blip2ForConditionalGeneration, Blip2Processor
+    from transformers import BitsAndBytesConfig, Blip2ForConditionalGeneration, Blip2Processor
 
     device, _, precision = peer.variant.partition("-")
+    options: dict[str, Any] = {}
+    if precision in _DTYPES:
+        options["dtype"] = getattr(torch, _DTYPES[precision])
+    else:  # as the card has it, which leaves only the output alone
+        bits = {"int8": "load_in_8bit", "int4": "load_in_4bit"}[precision]
+        options["dtype"] = torch.float16 if device == "cuda" else torch.bfloat16
+        options["quantization_config"] = BitsAndBytesConfig(**{bits: True})
     processor = Blip2Processor.from_pretrained(peer.checkpoint, local_files_only=True)
     model = Blip2ForConditionalGeneration.from_pretrained(
-        peer.checkpoint, dtype=getattr(torch, _DTYPES[precision]), local_files_only=True
+        peer.checkpoint, device_map={"": device}, local_files_only=True, **options
     )
-    return processor, model.to(device).eval()
+    return processor, model.eval()

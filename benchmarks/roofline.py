@@ -28,22 +28,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Precision:
-    """What the encoder's and the language model's products run in, and bytes a weight takes."""
+    """What the encoder's and the language model's products run in, and bytes a weight takes;
+    `plain_bytes` are those of the output's weights and of keys and values."""
 
     encoder: str
     encoder_bytes: float
     language: str
     language_bytes: float
+    plain_bytes: float
 
 
-#: By the second half of a variant's name. int4 is unpacked to bf16 to be multiplied; its bytes
+#: By a variant's name without its device. int4 is unpacked to bf16 to be multiplied; its bytes
 #: are half a weight and a fp32 scale for each block of 64.
 PRECISIONS: Mapping[str, Precision] = {
-    "fp32": Precision("fp32", 4, "fp32", 4),
-    "bf16": Precision("bf16", 2, "bf16", 2),
-    "fp16": Precision("bf16", 2, "bf16", 2),
-    "int8": Precision("bf16", 2, "int8", 1),
-    "int4": Precision("bf16", 2, "bf16", 0.5 + 4 / 64),
+    "fp32": Precision("fp32", 4, "fp32", 4, 4),
+    "bf16": Precision("bf16", 2, "bf16", 2, 2),
+    "fp16": Precision("bf16", 2, "bf16", 2, 2),
+    "int8": Precision("bf16", 2, "int8", 1, 2),
+    "int4": Precision("bf16", 2, "bf16", 0.5 + 4 / 64, 2),
+    "int8+bf16": Precision("int8", 1, "bf16", 2, 2),
+    "int8+int8": Precision("int8", 1, "int8", 1, 2),
+    "int8+int4": Precision("int8", 1, "bf16", 0.5 + 4 / 64, 2),
 }
 
 
@@ -71,14 +76,14 @@ class Work:
     width: int
     layers: int
 
-    def prefill_flops(self, tokens: int, before: int = 0) -> float:
-        """Reading `tokens` after `before` others, and the output for the last of them."""
+    def read_flops(self, tokens: int, before: int = 0) -> float:
+        """Reading `tokens` after `before` others."""
         seen = tokens * before + tokens * (tokens + 1) / 2  # causal: each sees what precedes it
-        return 2 * tokens * self.linear + 4 * seen * self.width * self.layers + 2 * self.head
+        return 2 * tokens * self.linear + 4 * seen * self.width * self.layers
 
     def decode_flops(self, context: int) -> float:
-        """One more token after `context` others."""
-        return self.prefill_flops(1, context)
+        """One more token after `context` others, and the output for it."""
+        return self.read_flops(1, context) + 2 * self.head
 
     def context_values(self, context: int) -> int:
         """Keys and values that a decoding step reads for one answer."""
@@ -141,24 +146,26 @@ def seconds_per_answer(
 ) -> float:
     """The least time an answer takes where `batch` of them share every reading of the weights.
 
-    With several answers a picture, the image towers run once for all of them.
+    With several answers a picture, the image towers run once for all of them, and the language
+    model reads the picture's tokens once.
     """
     rate = limits.products[precision.language]
     size, bandwidth = precision.language_bytes, limits.bandwidth
     # Embedding and output stay unquantised.
-    weights = work.linear * size + work.head * precision.encoder_bytes
+    weights = work.linear * size + work.head * precision.plain_bytes
     total = 0.0
     if known == "nothing":
         for tower in (work.vision, work.bridge):
             computing = batch * tower.flops / limits.products[precision.encoder]
             reading = tower.weights * precision.encoder_bytes / bandwidth
             total += max(computing, reading) / answers_a_picture
-    before = work.image_tokens if known == "prefix" else 0
-    read = text_tokens + (0 if known == "prefix" else work.image_tokens)
-    total += max(batch * work.prefill_flops(read, before) / rate, weights / bandwidth)
+    flops = work.read_flops(text_tokens, work.image_tokens) + 2 * work.head
+    if known != "prefix":
+        flops += work.read_flops(work.image_tokens) / answers_a_picture
+    total += max(batch * flops / rate, weights / bandwidth)
     for step in range(new_tokens - 1):  # reading the prompt has given the first
-        context = before + read + step
+        context = work.image_tokens + text_tokens + step
         computing = batch * work.decode_flops(context) / rate
-        kept = batch * work.context_values(context) * precision.encoder_bytes
+        kept = batch * work.context_values(context) * precision.plain_bytes
         total += max(computing, (weights + kept) / bandwidth)
     return total / batch

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.answering import answer
+from benchmarks.limits import limits_from
 from benchmarks.process import ProcessFailed, call_once
 from benchmarks.record import SPEEDUP, Record, median_of, not_measured
+from benchmarks.roofline import Limits
 from benchmarks.setting import NO_DEVICE, Setting
 from blip2_widget.model import read_machine
 
@@ -57,11 +59,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds an answer in each round; `text_tokens` a prompt has and `batch` as it was used."""
+    """Seconds an answer in each round; `text_tokens` a prompt has and `batch` as it was used.
+
+    For the package itself also the device's `limits`, as they were right after each round."""
 
     rounds: tuple[float, ...]
     text_tokens: int
     batch: int
+    limits: tuple[Limits, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -69,9 +74,12 @@ class Timing:
         return statistics.median(self.rounds)
 
 
-def unquantised() -> str:
-    """What the package takes on this machine's processor where memory is no matter."""
-    return "cpu-bf16" if read_machine().cpu_bf16 else "cpu-fp32"
+def unquantised(device: str = "cpu") -> str:
+    """What the package takes on this machine's device where memory is no matter."""
+    machine = read_machine()
+    if device == "cuda":
+        return "cuda-fp16" if machine.gpu and not machine.gpu.has_bf16 else "cuda-bf16"
+    return "cpu-bf16" if machine.cpu_bf16 else "cpu-fp32"
 
 
 def card(setting: Setting, variant: str = "cpu-fp32", task: Task = "captions") -> Way:
@@ -120,7 +128,8 @@ def _timing(found: list[Any] | str) -> Timing | str:
     if not found:
         return NO_DEVICE
     rounds = tuple(each["seconds"] for each in found)
-    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"])
+    limits = tuple(limits_from(each["limits"]) for each in found if "limits" in each)
+    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"], limits)
 
 
 def timing_records(
