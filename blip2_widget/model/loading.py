@@ -72,7 +72,7 @@ def load_model(
     def placed(done: int, total: int) -> None:
         if quantizes and not variant.is_cuda:
             # Quantising frees blocks that the C library keeps: 10 GB of them for opt-2.7b in
-            # int4, five times the model. Source: benchmarks/memory.py with and without this.
+            # int4, five times the model. Source: `python -m benchmarks load`, with and without.
             trim()
         if progress is not None:
             progress(done, total)

@@ -2,7 +2,8 @@
 
 Quantising a checkpoint takes a minute, and converting one from fp32 reads twice its bytes and holds
 them; mapping what either gave takes a second. Each side is kept by itself under its own precision,
-so variants that share one share its file and, on a processor, the memory that it is mapped to.
+so variants that share one share its file and, on a processor, the memory that it is mapped to, as
+far as its kernels can read it there: `packing` and `int8_vision` lay out copies of their own.
 """
 
 from __future__ import annotations

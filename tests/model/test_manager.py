@@ -118,6 +118,17 @@ def test_one_in_use_is_neither_dropped_nor_unloaded(
     assert manager.resident() == []
 
 
+def test_memory_that_models_are_mapped_to_is_not_free(
+    manager: ModelManager, tiny_opt: Path, tiny_t5: Path
+) -> None:
+    opt, t5 = locate(parse(str(tiny_opt))), locate(parse(str(tiny_t5)))
+    engine = load(manager, opt, "cpu-fp32").result(60)
+    assert engine.mapped > 0.5 * weight_bytes(opt.sizes, engine.variant)
+    engine.mapped = 60 * GB
+    with pytest.raises(Blip2Error, match=r"cpu-bf16 needs 0\.3 GB and . MB are free"):
+        manager.choose(t5, "cpu-bf16")
+
+
 def test_what_no_longer_fits_is_refused_before_it_is_loaded(
     tiny_opt: Path, loads: list[str]
 ) -> None:

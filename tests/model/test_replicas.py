@@ -55,6 +55,35 @@ def test_replicas_answer_as_one_does_and_share_the_work(
     assert sorted(len(engine.prefixes._prefixes) for engine in engines) == [0, 1]
 
 
+def test_what_is_urgent_does_not_wait_for_the_batch(
+    engines: list[Engine], noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Replicas(engines)
+    features = both.encode(noise)
+    expected = [answer.tokens for answer in engines[0].generate(features, ["a"] * 6, TEN)]
+    answered = threading.Event()
+    for engine in engines:
+        stream = engine.stream
+
+        def held(rows: Any, *rest: Any, stream: Any = stream, **named: Any) -> Any:
+            for step in stream(rows, *rest, **named):
+                assert len(rows) == 1 or answered.wait(60)  # a batch goes on after what is urgent
+                yield step
+
+        monkeypatch.setattr(engine, "stream", held)
+    urgent: list[Any] = []
+
+    def between() -> None:
+        if not urgent:
+            urgent.append(None)
+            urgent.extend(both.generate(both.encode(noise[:1]), ["a"], TEN))
+            answered.set()
+
+    found = both.generate(features, ["a"] * 6, TEN, between)
+    assert urgent[1].tokens == expected[0]
+    assert [answer.tokens for answer in found] == expected
+
+
 def test_replicas_stop_together(engines: list[Engine], noise: list[Image.Image]) -> None:
     both = Replicas(engines)
     features = both.encode(noise)

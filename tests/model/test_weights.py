@@ -103,17 +103,40 @@ def test_variants_share_the_sides_that_they_have_in_common(
     assert len(list(kept.root.iterdir())) == 4
 
 
+def test_a_vision_side_that_is_shared_is_not_kept(
+    kept: KeptWeights, tiny_opt: Path, made: list[str], noise: list[Image.Image]
+) -> None:
+    """What is in memory is laid out for the processor by then, and is no weight to be read."""
+    located = locate(parse(str(tiny_opt)))
+    manager = ModelManager(machine=lambda: ROOMY, weights=kept)
+    for variant in ("cpu-int8+bf16", "cpu-int8+int8"):
+        manager.load(located, manager.choose(located, variant)).result(60)
+        if variant == "cpu-int8+bf16":
+            kept.clear()
+            made.clear()
+    manager.close()
+    assert made == ["language in int8"]
+    made.clear()
+    expected = tokens(load(None, located, "cpu-int8+int8"), noise)
+    assert tokens(load(kept, located, "cpu-int8+int8"), noise) == expected
+    assert made == ["vision in int8"]
+
+
 @pytest.mark.parametrize("variant", ["cpu-bf16", *QUANTIZED])
-def test_a_second_load_maps_its_files(kept: KeptWeights, located: Located, variant: str) -> None:
+def test_a_second_load_writes_nothing_and_maps_all_that_is_not_packed(
+    kept: KeptWeights, located: Located, variant: str
+) -> None:
     load(kept, located, variant)
     files = list(kept.root.iterdir())
     before = {file: file.stat().st_mtime_ns for file in files}
     model = load(kept, located, variant).model
     assert {file: file.stat().st_mtime_ns for file in kept.root.iterdir()} == before
     mapped = _mappings(files)
-    for name, tensor in model.named_parameters():
-        if tensor.ndim == 2:
-            assert any(begin <= tensor.data_ptr() < end for begin, end in mapped), name
+    # A packed layer's weight is a buffer, and no parameter.
+    weights = {name: each for name, each in model.named_parameters() if each.ndim == 2}
+    assert any("embed" in name or "shared" in name for name in weights)
+    for name, tensor in weights.items():
+        assert any(begin <= tensor.data_ptr() < end for begin, end in mapped), name
 
 
 def _mappings(files: list[Path]) -> list[tuple[int, int]]:

@@ -92,7 +92,7 @@ def test_a_repeated_question_loads_no_model(paths: list[str], own_session: Sessi
         forbidden.set()
         raise AssertionError("a model was asked for")
 
-    own_session.manager.load = refuse  # type: ignore[method-assign]
+    own_session.manager.hold = refuse  # type: ignore[method-assign]
     again = blip2_widget.ask(paths, CIRCLES)
     assert answers(again) == first
     assert not forbidden.is_set()
