@@ -99,7 +99,7 @@ class Gallery(anywidget.AnyWidget):
             self._run.cancel()
 
     def _row(self, row: int) -> dict[str, Any]:
-        error = self._run.picture_errors.get(row)
+        error = self._run.pictures.errors.get(row)
         return {
             "label": self._run.column.labels[row],
             "error": None if error is None else str(error),
@@ -180,7 +180,7 @@ class Gallery(anywidget.AnyWidget):
 
     def _thumbnail(self, row: int, pixels: int) -> tuple[bytes, str | None]:
         try:
-            return thumbnail(self._run.load_image(row), pixels), None
+            return thumbnail(self._run.pictures.load(row), pixels), None
         except Blip2Error as error:
             return b"", str(error)
         except Exception as error:  # one picture must not end the thread that makes the others

@@ -7,20 +7,17 @@ done in `step`, on the worker's thread; everything else may be called from any t
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, ImageError, file_identity, image_key, load_image
+from blip2_widget.images import Column
 from blip2_widget.model import (
     Answer,
     BatchSizes,
@@ -39,12 +36,12 @@ from blip2_widget.model import (
 )
 from blip2_widget.run.answers import Answers, Reports, Wanted
 from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
-from blip2_widget.run.worker import Worker, wait_for
+from blip2_widget.run.pictures import Picture, Pictures
+from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
 
 if TYPE_CHECKING:
-    import torch
-    from PIL.Image import Image
+    pass
 
 #: Rows looked up in the store in one step before any picture is opened.
 _LOOK_UP_ROWS = 2000
@@ -58,20 +55,6 @@ _HEAR_INTERVAL = 0.1
 Listener = Callable[[Iterable[int]], None]
 
 _log = logging.getLogger(__name__)
-_decoders = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="blip2-decode")
-#: Those of what a person waits for.
-_urgent_decoders = ThreadPoolExecutor(2, thread_name_prefix="blip2-decode-urgent")
-
-
-@dataclass
-class Picture:
-    """What a chunk knows of one row's picture. `image` stays None until pixels are needed, and is
-    what the model reads, a fraction of the picture's size, once the model is there to say it."""
-
-    key: str | None = None
-    image: Image | torch.Tensor | None = None
-    identity: tuple[str, int, int] | None = None
-    error: str | None = None
 
 
 @dataclass
@@ -120,7 +103,7 @@ class Run:
         self.variant = variant
         self.settings = settings
         self._grid = CellGrid(self.prompts, texts, len(column.values))
-        self.picture_errors: dict[int, ImageError] = {}
+        self.pictures = Pictures(column, store, max_pixels)
         self._manager = manager
         self._store = store
         self._answers = Answers(located, variant, settings, store, refresh, better)
@@ -128,7 +111,6 @@ class Run:
         self._batch_size = batch_size
         self._chunk_size = batch_size or _FIRST_CHUNK
         self._refresh = refresh
-        self._max_pixels = max_pixels
         self._lock = self._grid.lock
         self._finished = threading.Event()
         self._cancel = threading.Event()
@@ -136,8 +118,6 @@ class Run:
         self._urgent: deque[Task] = deque()
         self._parked: dict[bool, Chunk] = {}
         self._to_look_up: deque[int] = deque()
-        self._keys: dict[int, str] = {}
-        self._ahead: dict[int, Future[Picture]] = {}
         self._resident: Resident | None = None
         self._engine: Engine | None = None
         self._heard_at = 0.0
@@ -185,7 +165,7 @@ class Run:
             self._urgent.clear()
             self._parked.clear()
             self._to_look_up.clear()
-            self._leave_pictures()
+            self.pictures.leave()
             self._grid.set(left, "cancelled")
             self._finish_if_idle()
         self._announce({task.row for task in left})
@@ -204,7 +184,7 @@ class Run:
             chosen = range(len(self.cells)) if rows is None else rows
             failed = self._grid.tasks(chosen, "error", "cancelled")
             for task in failed:
-                self._keys.pop(task.row, None)  # the file may be another one by now
+                self.pictures.forget(task.row)
             self._requeue([self._grid.reopen(task.row, task.prompt) for task in failed])
 
     def count_stored(self) -> int:
@@ -214,11 +194,6 @@ class Run:
         while self._to_look_up:
             self._look_up_known_files()
         return self._grid.counts["done"]
-
-    def load_image(self, row: int) -> Image:
-        """A row's picture in RGB; raises ImageError where it has none that can be read."""
-        limits = {} if self._max_pixels is None else {"max_pixels": self._max_pixels}
-        return load_image(self.column.values[row], **limits)
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` whenever rows change, or with no rows when only the progress does."""
@@ -312,13 +287,17 @@ class Run:
         out its stored answers. Raises Cancelled."""
         if chunk.is_open:
             return
-        self._open_pictures(chunk)
+        rows = dict.fromkeys(task.row for task in chunk.tasks)
+        chunk.pictures = self.pictures.open(rows, chunk.urgent, partial(self._between, chunk))
+        for task in chunk.tasks:
+            picture = chunk.pictures.get(task.row)
+            if picture is not None and picture.error is not None:
+                self._grid.fail(task, picture.error)
+        self._announce({row for row, picture in chunk.pictures.items() if picture.error})
         with self._lock:
             queue = self._urgent if chunk.urgent else self._pending
             upcoming = [task.row for task in islice(queue, self._chunk_size)]
-        for row in upcoming:
-            if row not in self._keys and row not in self._ahead:
-                self._ahead[row] = _decoders.submit(self._open, row)
+        self.pictures.open_ahead(upcoming)
         chunk.wanted = self._give_stored(chunk.tasks)
         chunk.is_open = True
 
@@ -329,76 +308,22 @@ class Run:
         if not chunk.urgent:
             self._worker.give_way()
 
-    def _open(self, row: int) -> Picture:
-        """Decode one row's picture; an error is kept, not raised. On a thread of the decoders."""
-        # Before the file is read: a change after that must not go by the pixels from before it.
-        identity = file_identity(self.column.values[row])
-        try:
-            image = self.load_image(row)
-        except ImageError as error:
-            with self._lock:
-                self.picture_errors[row] = error
-            return Picture(error=str(error))
-        return Picture(image_key(image), self._prepared(image), identity)
-
-    def _prepared(self, image: Image) -> Image | torch.Tensor:
-        engine = self._engine
-        return image if engine is None else engine.prepare(image)
-
-    def _open_pictures(self, chunk: Chunk) -> None:
-        """Find every picture's key, by alias where the file is known and else by its pixels."""
-        decoders = _urgent_decoders if chunk.urgent else _decoders
-        opening: dict[int, Future[Picture]] = {}
-        for row in dict.fromkeys(task.row for task in chunk.tasks):
-            if row in self._keys:
-                continue
-            ahead: Future[Picture] | None = self._ahead.pop(row, None)
-            # What is urgent does not stand in line behind what is not.
-            if ahead is None or (chunk.urgent and ahead.cancel()):
-                ahead = decoders.submit(self._open, row)
-            opening[row] = ahead
-        try:
-            for row, future in opening.items():
-                chunk.pictures[row] = wait_for(future, partial(self._between, chunk))
-        except Cancelled:
-            for future in opening.values():
-                future.cancel()
-            raise
-        aliases = {}
-        for row, picture in chunk.pictures.items():
-            if picture.key is not None:
-                self._keys[row] = picture.key
-                if picture.identity is not None:
-                    aliases[picture.identity] = picture.key
-        if aliases:
-            with suppress(Blip2Error):  # a store that cannot be written costs time, no answers
-                self._store.put_aliases(aliases)
-        for task in chunk.tasks:
-            picture = chunk.pictures.get(task.row, Picture())
-            if picture.error is not None:
-                self._grid.fail(task, picture.error)
-        self._announce({row for row, picture in chunk.pictures.items() if picture.error})
-
     def _look_up_known_files(self) -> None:
         """Give out stored answers of files that were seen before, opening none of them."""
         with self._lock:
             rows = [
                 self._to_look_up.popleft() for _ in range(min(_LOOK_UP_ROWS, len(self._to_look_up)))
             ]
-        identities = {row: file_identity(self.column.values[row]) for row in rows}
-        known = self._store.aliases([each for each in identities.values() if each is not None])
-        for row, identity in identities.items():
-            if identity in known:
-                self._keys[row] = known[identity]
+        self.pictures.look_up(rows)
         self._give_stored(self._grid.tasks(rows, "waiting"))
 
     def _give_stored(self, tasks: Iterable[Task]) -> dict[Task, Wanted]:
         """Answer from the store what is there; returns what is not and whose picture is known."""
         with self._lock:  # no prompt may change between a task's check and the reading of it
             wanted = {
-                task: self._answers.want(self._keys[task.row], cell.prompt, cell.kind)
+                task: self._answers.want(self.pictures.keys[task.row], cell.prompt, cell.kind)
                 for task in tasks
-                if task.row in self._keys and self._grid.is_open(task)
+                if task.row in self.pictures.keys and self._grid.is_open(task)
                 for cell in [self._grid.cell(task)]
             }
         stored = self._answers.stored(wanted.values())
@@ -427,7 +352,7 @@ class Run:
             self._state, self._note = "running", ""
             self._computing_since = self._computing_since or time.monotonic()
         if engine is not self._engine:
-            self._engine = engine
+            self._engine, self.pictures.prepare = engine, engine.prepare
             self._answers.set_batch_sizes(self._suitable_sizes(engine))
         return engine
 
@@ -472,7 +397,9 @@ class Run:
             self._answers.compute(
                 engine,
                 chunk.wanted.values(),
-                lambda key: self._opened(chunk, rows[key], key),
+                lambda key: self.pictures.image(
+                    rows[key], key, chunk.pictures.get(rows[key]), chunk.urgent
+                ),
                 reports,
                 partial(self._between, chunk),
                 remember=chunk.urgent,
@@ -525,29 +452,13 @@ class Run:
                 self._grid.hear(task, text)
         self._announce({task.row for want in running for task in tasks_of[want]})
 
-    def _opened(self, chunk: Chunk, row: int, key: str) -> Future[Image | torch.Tensor]:
-        """A row's picture; it was not opened yet where its file was known by an earlier look."""
-        picture = chunk.pictures.get(row)
-        if picture is None or picture.image is None:
-            decoders = _urgent_decoders if chunk.urgent else _decoders
-            return decoders.submit(self._open_known, row, key)
-        opened: Future[Image | torch.Tensor] = Future()
-        opened.set_result(picture.image)
-        return opened
-
-    def _open_known(self, row: int, key: str) -> Image | torch.Tensor:
-        image = self.load_image(row)
-        if image_key(image) != key:
-            raise Blip2Error(f"{self.column.labels[row]} was changed while it was read; try again")
-        return self._prepared(image)
-
     # --- state --------------------------------------------------------------------------------
 
     def _requeue(self, tasks: Sequence[Task]) -> None:
         if not tasks:
             return
         for task in tasks:
-            self.picture_errors.pop(task.row, None)
+            self.pictures.errors.pop(task.row, None)
         self._urgent.extend(tasks)
         if self._state in ("done", "cancelled", "failed"):
             self._state, self._note, self._failure = "waiting", "", None
@@ -572,7 +483,7 @@ class Run:
     def _finish_if_idle(self) -> None:
         if self._grid.open:
             return
-        self._leave_pictures()
+        self.pictures.leave()
         self._release()
         if not self._finished.is_set():
             self._end("cancelled" if self._grid.counts["cancelled"] else "done")
@@ -583,12 +494,6 @@ class Run:
         self._grid.set(tasks, "cancelled")
         self._announce(rows)
 
-    def _leave_pictures(self) -> None:
-        """Open no more of what comes next."""
-        ahead, self._ahead = self._ahead, {}
-        for future in list(ahead.values()):
-            future.cancel()
-
     def _end(self, state: RunState, note: str = "") -> None:
         self._state, self._note = state, note
         self._took = time.monotonic() - self._started
@@ -597,6 +502,7 @@ class Run:
     def _release(self) -> None:
         # A result that is kept must not keep a model that is unloaded.
         resident, self._resident, self._engine = self._resident, None, None
+        self.pictures.prepare = None
         if resident is not None:
             self._manager.release(resident)
 

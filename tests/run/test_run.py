@@ -21,7 +21,7 @@ from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine, Machine, ModelManager
 from blip2_widget.notebook.result import Result
-from blip2_widget.run import Run
+from blip2_widget.run.pictures import Pictures
 from blip2_widget.session import Session
 
 CIRCLES = "how many circles are in the picture?"
@@ -562,15 +562,15 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_it_was(
 ) -> None:
     path = tmp_path / "one.png"
     shutil.copy(paths[0], path)
-    real = Run.load_image
+    real = Pictures.load
 
-    def replaced_after(run: Run, row: int) -> Image.Image:
-        image = real(run, row)
+    def replaced_after(pictures: Pictures, row: int) -> Image.Image:
+        image = real(pictures, row)
         shutil.copy(paths[1], path)
         return image
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "load_image", replaced_after)
+        patch.setattr(Pictures, "load", replaced_after)
         before = answers(blip2_widget.caption([str(path)]))
     after = answers(blip2_widget.caption([str(path)]))
     assert before == answers(blip2_widget.caption([paths[0]]))

@@ -1,0 +1,146 @@
+"""A run's pictures: opened on threads of their own, some ahead of need, and known by their keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.images import Column, ImageError, file_identity, image_key, load_image
+from blip2_widget.model import Cancelled
+from blip2_widget.run.worker import wait_for
+from blip2_widget.store import Store
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+_decoders = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="blip2-decode")
+#: Those of what a person waits for, which does not stand in line behind what nobody does.
+_urgent_decoders = ThreadPoolExecutor(2, thread_name_prefix="blip2-decode-urgent")
+
+
+@dataclass
+class Picture:
+    """A row's picture. `image` is what the model reads, a fraction of the picture's size, once the
+    model is there to say it; None where the picture could not be opened, as `error` says."""
+
+    key: str | None = None
+    image: Image | torch.Tensor | None = None
+    identity: tuple[str, int, int] | None = None
+    error: str | None = None
+
+
+class Pictures:
+    """The pictures of a column by row. `keys` holds the image keys of those that are known, and
+    `errors` what is wrong with those that could not be opened."""
+
+    def __init__(self, column: Column, store: Store, max_pixels: int | None) -> None:
+        self.keys: dict[int, str] = {}
+        self.errors: dict[int, ImageError] = {}
+        #: Makes a picture ready for the model, once there is one.
+        self.prepare: Callable[[Image], torch.Tensor] | None = None
+        self._column = column
+        self._store = store
+        self._limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+        self._ahead: dict[int, Future[Picture]] = {}
+
+    def load(self, row: int) -> Image:
+        """A row's picture in RGB; raises ImageError where it has none that can be read."""
+        return load_image(self._column.values[row], **self._limits)
+
+    def look_up(self, rows: Iterable[int]) -> None:
+        """Learn the keys of files that were seen before, opening none of them."""
+        identities = {row: file_identity(self._column.values[row]) for row in rows}
+        known = self._store.aliases([each for each in identities.values() if each is not None])
+        for row, identity in identities.items():
+            if identity in known:
+                self.keys[row] = known[identity]
+
+    def open(
+        self, rows: Iterable[int], urgent: bool, between: Callable[[], None]
+    ) -> dict[int, Picture]:
+        """Open those of the rows whose keys are not known, and learn their keys.
+
+        Raises Cancelled where `between` does, which is called while this waits.
+        """
+        opening: dict[int, Future[Picture]] = {}
+        for row in rows:
+            if row in self.keys:
+                continue
+            ahead = self._ahead.pop(row, None)
+            if ahead is None or (urgent and ahead.cancel()):
+                ahead = self._decoders(urgent).submit(self._open, row)
+            opening[row] = ahead
+        try:
+            pictures = {row: wait_for(future, between) for row, future in opening.items()}
+        except Cancelled:
+            for future in opening.values():
+                future.cancel()
+            raise
+        aliases = {}
+        for row, picture in pictures.items():
+            if picture.key is not None:
+                self.keys[row] = picture.key
+                if picture.identity is not None:
+                    aliases[picture.identity] = picture.key
+        if aliases:
+            with suppress(Blip2Error):  # a store that cannot be written costs time, no answers
+                self._store.put_aliases(aliases)
+        return pictures
+
+    def open_ahead(self, rows: Iterable[int]) -> None:
+        """Begin to open what will be asked for next."""
+        for row in rows:
+            if row not in self.keys and row not in self._ahead:
+                self._ahead[row] = _decoders.submit(self._open, row)
+
+    def image(
+        self, row: int, key: str, picture: Picture | None, urgent: bool
+    ) -> Future[Image | torch.Tensor]:
+        """What the model reads of a row, opened now where its key was known without."""
+        if picture is None or picture.image is None:
+            return self._decoders(urgent).submit(self._open_known, row, key)
+        opened: Future[Image | torch.Tensor] = Future()
+        opened.set_result(picture.image)
+        return opened
+
+    def forget(self, row: int) -> None:
+        """The row may hold another picture by now."""
+        self.keys.pop(row, None)
+
+    def leave(self) -> None:
+        """Open no more of what was to come next."""
+        ahead, self._ahead = self._ahead, {}
+        for future in ahead.values():
+            future.cancel()
+
+    @staticmethod
+    def _decoders(urgent: bool) -> ThreadPoolExecutor:
+        return _urgent_decoders if urgent else _decoders
+
+    def _open(self, row: int) -> Picture:
+        """Decode one row's picture; an error is kept, not raised."""
+        # Before the file is read: a change after that must not go by the pixels from before it.
+        identity = file_identity(self._column.values[row])
+        try:
+            image = self.load(row)
+        except ImageError as error:
+            self.errors[row] = error
+            return Picture(error=str(error))
+        return Picture(image_key(image), self._prepared(image), identity)
+
+    def _open_known(self, row: int, key: str) -> Image | torch.Tensor:
+        image = self.load(row)
+        if image_key(image) != key:
+            label = self._column.labels[row]
+            raise Blip2Error(f"{label} was changed while it was read; try again")
+        return self._prepared(image)
+
+    def _prepared(self, image: Image) -> Image | torch.Tensor:
+        prepare = self.prepare
+        return image if prepare is None else prepare(image)
