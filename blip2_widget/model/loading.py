@@ -194,8 +194,17 @@ def _quantize_vision(
     model: Blip2ForConditionalGeneration, processor: Blip2Processor, variant: Variant
 ) -> None:
     """Put a model's image encoder into int8, unless its features would change too much."""
+    import torch
+
     from blip2_widget.model import int8_vision
 
+    # Beside a language model that is quantised already, transformers leaves some of the vision side
+    # in the type that it is stored in.
+    for part in vision_side(model).values():
+        if isinstance(part, torch.nn.Module):
+            part.to(getattr(torch, variant.dtype))
+        else:
+            part.data = part.data.to(getattr(torch, variant.dtype))
     before = distance.features(model, processor)
     int8_vision.quantize(model.vision_model.encoder)
     int8_vision.pack(model.vision_model.encoder)

@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -120,8 +121,9 @@ class ModelManager:
         self._machine = machine
         self._lock = threading.RLock()
         self._resident: dict[Key, Resident] = {}
-        # One loader: two models loading side by side would each count the same memory as free.
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="blip2-loader")
+        # One after the other: two that load side by side would each count the same memory as free.
+        self._to_load: deque[tuple[Key, Resident]] = deque()
+        self._loader: threading.Thread | None = None
 
     @property
     def max_resident(self) -> int:
@@ -200,7 +202,10 @@ class ModelManager:
             if resident is None or _failed(resident):
                 resident = Resident(located, variant, Future())
                 self._resident[key] = resident
-                self._loader.submit(self._load, key, resident)
+                self._to_load.append((key, resident))
+                if self._loader is None:
+                    self._loader = threading.Thread(target=self._load_all, name="blip2-loader")
+                    self._loader.start()
             resident.used_at = time.time()
             resident.users += 1
             if note is not None and not resident.future.done():
@@ -252,9 +257,24 @@ class ModelManager:
 
     def close(self) -> None:
         """Forget every model, in use or not, and take no more."""
-        self._loader.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            self._to_load.clear()
+            loader = self._loader
+        if loader is not None:
+            loader.join()
         with self._lock:
             self._resident.clear()
+
+    def _load_all(self) -> None:
+        """Load what is queued. The thread ends with it, since a thread that has computed keeps
+        threads of OpenMP's, which make those of another one slower; see `Engine.prepare`."""
+        while True:
+            with self._lock:
+                if not self._to_load:
+                    self._loader = None
+                    return
+                key, resident = self._to_load.popleft()
+            self._load(key, resident)
 
     def _load(self, key: Key, resident: Resident) -> None:
         located = resident.located

@@ -18,7 +18,9 @@ from blip2_widget.model.engine import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 #: Seconds between two calls of what is to happen between layers.
@@ -46,7 +48,7 @@ class Replicas(Engine):
             engine.make_room()
 
     def encode(
-        self, images: Sequence[Image | torch.Tensor], between: Between | None = None
+        self, images: Sequence[Image | NDArray[np.float32]], between: Between | None = None
     ) -> torch.Tensor:
         """As Engine.encode."""
         import torch

@@ -25,7 +25,9 @@ from blip2_widget.run.worker import wait_for
 from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 _log = logging.getLogger(__name__)
@@ -127,7 +129,7 @@ class Answers:
         self,
         engine: Engine,
         wanted: Iterable[Wanted],
-        opened: Callable[[str], Future[Image | torch.Tensor]],
+        opened: Callable[[str], Future[Image | NDArray[np.float32]]],
         reports: Reports,
         between: Between,
         remember: bool = False,
@@ -214,7 +216,7 @@ class Answers:
         self,
         engine: Engine,
         wanted: Sequence[Wanted],
-        opened: Callable[[str], Future[Image | torch.Tensor]],
+        opened: Callable[[str], Future[Image | NDArray[np.float32]]],
         reports: Reports,
         between: Between,
         features: dict[str, torch.Tensor],

@@ -16,7 +16,8 @@ from blip2_widget.run.worker import wait_for
 from blip2_widget.store import Store
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 _decoders = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="blip2-decode")
@@ -30,7 +31,7 @@ class Picture:
     model is there to say it; None where the picture could not be opened, as `error` says."""
 
     key: str | None = None
-    image: Image | torch.Tensor | None = None
+    image: Image | NDArray[np.float32] | None = None
     identity: tuple[str, int, int] | None = None
     error: str | None = None
 
@@ -43,7 +44,7 @@ class Pictures:
         self.keys: dict[int, str] = {}
         self.errors: dict[int, ImageError] = {}
         #: Makes a picture ready for the model, once there is one.
-        self.prepare: Callable[[Image], torch.Tensor] | None = None
+        self.prepare: Callable[[Image], NDArray[np.float32]] | None = None
         self._column = column
         self._store = store
         self._limits = {} if max_pixels is None else {"max_pixels": max_pixels}
@@ -101,11 +102,11 @@ class Pictures:
 
     def image(
         self, row: int, key: str, picture: Picture | None, urgent: bool
-    ) -> Future[Image | torch.Tensor]:
+    ) -> Future[Image | NDArray[np.float32]]:
         """What the model reads of a row, opened now where its key was known without."""
         if picture is None or picture.image is None:
             return self._decoders(urgent).submit(self._open_known, row, key)
-        opened: Future[Image | torch.Tensor] = Future()
+        opened: Future[Image | NDArray[np.float32]] = Future()
         opened.set_result(picture.image)
         return opened
 
@@ -134,13 +135,13 @@ class Pictures:
             return Picture(error=str(error))
         return Picture(image_key(image), self._prepared(image), identity)
 
-    def _open_known(self, row: int, key: str) -> Image | torch.Tensor:
+    def _open_known(self, row: int, key: str) -> Image | NDArray[np.float32]:
         image = self.load(row)
         if image_key(image) != key:
             label = self._column.labels[row]
             raise Blip2Error(f"{label} was changed while it was read; try again")
         return self._prepared(image)
 
-    def _prepared(self, image: Image) -> Image | torch.Tensor:
+    def _prepared(self, image: Image) -> Image | NDArray[np.float32]:
         prepare = self.prepare
         return image if prepare is None else prepare(image)

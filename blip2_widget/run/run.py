@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column
@@ -39,9 +38,6 @@ from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, T
 from blip2_widget.run.pictures import Picture, Pictures
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 #: Rows looked up in the store in one step before any picture is opened.
 _LOOK_UP_ROWS = 2000

@@ -35,6 +35,8 @@ try:
     result.wait()
 except blip2_widget.Blip2Error as error:
     print(error)
+while result.progress.state == "running":
+    time.sleep(0.001)
 print(result.progress.state, result.progress.done < result.progress.total)
 other = blip2_widget.ask(paths[:1], "how many circles are there?", model="demo").wait(60)
 print(other.progress.state, other.answers.answer[0])
