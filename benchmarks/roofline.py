@@ -2,8 +2,7 @@
 
 Work is counted from a checkpoint's configuration, for decoder-only (OPT) language models. Each
 phase takes the longer of its products at the measured rate and its bytes at the measured
-bandwidth; phases follow each other. Norms, activations and soft-max count nothing, so that what
-is computed here cannot be reached, only come near to.
+bandwidth; phases follow each other. Norms, activations and soft-max count nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Precision:
 PRECISIONS: Mapping[str, Precision] = {
     "fp32": Precision("fp32", 4, "fp32", 4, 4),
     "bf16": Precision("bf16", 2, "bf16", 2, 2),
-    "fp16": Precision("bf16", 2, "bf16", 2, 2),
+    "fp16": Precision("fp16", 2, "fp16", 2, 2),
     "int8": Precision("bf16", 2, "int8", 1, 2),
     "int4": Precision("bf16", 2, "bf16", 0.5 + 4 / 64, 2),
     "int8+bf16": Precision("int8", 1, "bf16", 2, 2),

@@ -325,6 +325,11 @@ class Engine:
                 self._graphs.clear()
         give_memory_back()
 
+    def rest(self) -> None:
+        """Let go of what only batches use, up to 2 GB; what was seen of pictures stays."""
+        if not self.variant.is_cuda:  # where torch keeps it, and recorded steps use it
+            self._buffers.clear()
+
     def _overflow(self) -> Blip2Error:
         name = self.variant.name
         return Blip2Error(

@@ -134,10 +134,10 @@ class ModelManager:
     def max_resident(self, count: int) -> None:
         self._max_resident = count
         with self._lock:
-            idle = [each for each in self.resident() if each.is_loaded and not each.users]
-            excess = idle[max(count - (len(self.resident()) - len(idle)), 0) :]
-        for each in excess:
-            self._unload(each.source, each.variant.name)
+            idle = self._idle()
+            staying = max(count - (len(self.resident()) - len(idle)), 0)
+        for key in idle[: len(idle) - staying]:
+            self._drop(key)
 
     def choose(self, located: Located, variant: str) -> Variant:
         """The variant to run a checkpoint in, as `variants.choose`.
@@ -153,10 +153,14 @@ class ModelManager:
             wanted = [named(variant, machine, located.family)]
         with self._lock:
             alive = [each for each in self._resident.values() if not _failed(each)]
-            for resident in alive:
-                fits = resident.variant.name in [each.name for each in wanted]
-                if fits and resident.located.identity == located.identity:
-                    return resident.variant
+            there = {
+                each.variant.name: each.variant
+                for each in alive
+                if each.located.identity == located.identity
+            }
+            for each in wanted:
+                if each.name in there:
+                    return there[each.name]
             idle = [each for each in alive if each.users == 0]
             staying = {each.tower for each in alive if each.users}
         return choose(
@@ -217,6 +221,8 @@ class ModelManager:
         with self._lock:
             resident.users -= 1
             resident.used_at = time.time()
+            if not resident.users and resident.engine is not None:
+                resident.engine.rest()
 
     def resident(self) -> list[Resident]:
         """What is in memory or loading, most recently used first."""
@@ -336,7 +342,7 @@ class ModelManager:
         kept from now on."""
         if self.weights is None:
             return load(NOTHING_KEPT)
-        files = self.weights.prepare(located, folder, variant)
+        files = self.weights.prepare(located, folder, variant, sides)
         try:
             model, processor = load(files)
         except TooFarError:
@@ -345,7 +351,7 @@ class ModelManager:
             if not any(files) or is_out_of_memory(error):
                 raise
             self.weights.drop(files)  # damaged, or written by another transformers
-            files = self.weights.prepare(located, folder, variant)
+            files = self.weights.prepare(located, folder, variant, sides)
             model, processor = load(files)
         kept = self.weights.keep(model, located, variant, files, sides)
         if kept == files or variant.is_cuda:
@@ -391,10 +397,10 @@ class ModelManager:
         located, variant = resident.located, resident.variant
         while True:
             with self._lock:
-                others = [(k, r) for k, r in self._resident.items() if k != key and r.future.done()]
-                idle = sorted(
-                    ((k, r) for k, r in others if not r.users), key=lambda item: item[1].used_at
-                )
+                for other in [k for k, r in self._resident.items() if k != key and _failed(r)]:
+                    del self._resident[other]
+                others = [k for k, r in self._resident.items() if k != key and r.is_loaded]
+                idle = self._idle()
                 crowded = len(others) >= self.max_resident
             try:
                 choose(
@@ -409,7 +415,23 @@ class ModelManager:
             except Blip2Error:
                 if not idle:
                     raise
-            self._unload(idle[0][1].source, idle[0][0].variant)
+            self._drop(idle[0])
+
+    def _idle(self) -> list[Key]:
+        """What is loaded and not in use, least recently used first."""
+        with self._lock:
+            idle = [(k, r) for k, r in self._resident.items() if r.is_loaded and not r.users]
+        return [key for key, _ in sorted(idle, key=lambda item: item[1].used_at)]
+
+    def _drop(self, key: Key) -> None:
+        """Drop one from memory, unless it has come into use meanwhile."""
+        with self._lock:
+            resident = self._resident.get(key)
+            if resident is None or resident.users or not resident.is_loaded:
+                return
+            del self._resident[key]
+        resident.future = Future()  # lets go of the engine
+        give_memory_back()
 
 
 def _failed(resident: Resident) -> bool:

@@ -33,7 +33,14 @@ def trim() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was short, as Python, torch on a GPU, or torch on a processor say it."""
     return isinstance(error, MemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "bad_alloc")
+        words in str(error)
+        for words in (
+            "out of memory",
+            "can't allocate memory",
+            "not enough memory",
+            "bad_alloc",
+            "ALLOC_FAILED",
+        )
     )
 
 

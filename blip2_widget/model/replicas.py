@@ -47,6 +47,11 @@ class Replicas(Engine):
         for engine in self.engines:
             engine.make_room()
 
+    def rest(self) -> None:
+        """As Engine.rest."""
+        for engine in self.engines:
+            engine.rest()
+
     def encode(
         self, images: Sequence[Image | NDArray[np.float32]], between: Between | None = None
     ) -> torch.Tensor:

@@ -46,14 +46,22 @@ class KeptWeights:
         name = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
         return self.root / f"{name}.safetensors"
 
-    def prepare(self, located: Located, folder: Path, variant: Variant) -> Files:
-        """The files to load a checkpoint from in place of its own in `folder`.
+    def prepare(
+        self,
+        located: Located,
+        folder: Path,
+        variant: Variant,
+        sides: Collection[Side] = ("vision", "language"),
+    ) -> Files:
+        """The files to load `sides` of a checkpoint from in place of its own in `folder`.
 
         A side that is not quantised and that the checkpoint stores in another type is converted
         now. A quantised one is there after `keep`.
         """
 
         def prepared(side: Side) -> Path | None:
+            if side not in sides:
+                return None
             file = self.file(located, variant, side)
             if file.is_file():
                 return file

@@ -79,7 +79,9 @@ class Answers:
         self._store = store
         self._identity = located.identity
         self._stored_settings = dict(settings.stored_as())
-        self._reads = settings.repeatable and not refresh
+        self._refresh = refresh
+        #: With `refresh` what was computed since, and need not be once more.
+        self._fresh: set[str] = set()
         self._warned = False
         self._encoding = self._generating = Halving(1)
 
@@ -99,10 +101,12 @@ class Answers:
     def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, StoredAnswer]:
         """The answers that are in the store."""
         found: dict[Wanted, StoredAnswer] = {}
-        if not self._reads:
+        if not self._settings.repeatable:
             return found
         missing = list(dict.fromkeys(wanted))
-        for variant in (self._variant, *self._better):
+        if self._refresh:
+            missing = [each for each in missing if each.key in self._fresh]
+        for variant in (self._variant, *(() if self._refresh else self._better)):
             keys = {self._wanted(w.image_key, w.prompt, variant).key: w for w in missing}
             answers = self._store.answers(list(keys))
             found |= {keys[key]: answer for key, answer in answers.items()}
@@ -210,6 +214,8 @@ class Answers:
             )
             for each, answer in answers.items()
         ]
+        if self._refresh:
+            self._fresh.update(each.key for each in answers)
         self._keep(lambda: self._store.put_answers(stored))
 
     def _find_features(

@@ -34,6 +34,7 @@ class Halving:
         that fails alone, and `make_room` is called where memory was short. Cancelled goes
         through."""
         pieces = [items]
+        tried_again: Item | None = None
         while pieces:
             piece = [each for each in pieces.pop(0) if is_left(each)]
             if not piece:
@@ -52,6 +53,10 @@ class Halving:
             if is_out_of_memory(error):
                 self.most = min(self.most, max(len(piece) // 2, 1))
                 make_room()
+                if len(piece) == 1 and piece[0] != tried_again:
+                    tried_again = piece[0]  # once, in the room that was made
+                    pieces.insert(0, piece)
+                    continue
             if len(piece) == 1:
                 failed(piece[0], error)
             else:

@@ -24,11 +24,16 @@ _decoders = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="
 #: Those of what a person waits for, which does not stand in line behind what nobody does.
 _urgent_decoders = ThreadPoolExecutor(2, thread_name_prefix="blip2-decode-urgent")
 
+#: Larger pictures are opened once more when the model is there: until then a batch of them would
+#: fill the memory that it needs.
+_KEPT_PIXELS = 1 << 20
+
 
 @dataclass
 class Picture:
     """A row's picture. `image` is what the model reads, a fraction of the picture's size, once the
-    model is there to say it; None where the picture could not be opened, as `error` says."""
+    model is there to say it; None where the picture is too large to be kept until then, or could
+    not be opened, as `error` says."""
 
     key: str | None = None
     image: Image | NDArray[np.float32] | None = None
@@ -117,7 +122,7 @@ class Pictures:
     def leave(self) -> None:
         """Open no more of what was to come next."""
         ahead, self._ahead = self._ahead, {}
-        for future in ahead.values():
+        for future in list(ahead.values()):
             future.cancel()
 
     @staticmethod
@@ -130,10 +135,15 @@ class Pictures:
         identity = file_identity(self._column.values[row])
         try:
             image = self.load(row)
+            key, prepared = image_key(image), self._prepared(image)
         except ImageError as error:
             self.errors[row] = error
             return Picture(error=str(error))
-        return Picture(image_key(image), self._prepared(image), identity)
+        except Exception as error:  # one picture must not end the run
+            return Picture(error=f"{type(error).__name__}: {error}")
+        if self.prepare is None and image.width * image.height > _KEPT_PIXELS:
+            return Picture(key, None, identity)
+        return Picture(key, prepared, identity)
 
     def _open_known(self, row: int, key: str) -> Image | NDArray[np.float32]:
         image = self.load(row)

@@ -44,6 +44,8 @@ _LOOK_UP_ROWS = 2000
 #: Tasks in a run's first chunk. Each later one has twice as many, up to two batches of answers, so
 #: that the first answers come soon and the many come fast.
 _FIRST_CHUNK = 4
+#: The most while there is no model to say how many it takes, since all were stored.
+_UNMEASURED_CHUNK = 64
 #: Seconds between two looks at what is being written.
 _HEAR_INTERVAL = 0.1
 
@@ -114,6 +116,7 @@ class Run:
         self._urgent: deque[Task] = deque()
         self._parked: dict[bool, Chunk] = {}
         self._to_look_up: deque[int] = deque()
+        self._stopping: set[Task] = set()
         self._resident: Resident | None = None
         self._engine: Engine | None = None
         self._heard_at = 0.0
@@ -161,6 +164,7 @@ class Run:
             self._urgent.clear()
             self._parked.clear()
             self._to_look_up.clear()
+            self._stopping = set(self._grid.tasks(range(len(self.cells)), "running"))
             self.pictures.leave()
             self._grid.set(left, "cancelled")
             self._finish_if_idle()
@@ -172,16 +176,18 @@ class Run:
             cell = self.cells[row][prompt]
             cell.kind = kind_of(text, self.prompts[prompt].kind)
             cell.prompt = text.strip()
-            self._requeue([self._grid.reopen(row, prompt)])
+            self._requeue([self._grid.reopen(row, prompt)], urgent=True)
 
     def retry(self, rows: Iterable[int] | None = None) -> None:
-        """Ask again what failed or was cancelled, on the given rows or on all."""
+        """Ask again what failed or was cancelled: given rows ahead of what is queued, or all."""
         with self._lock:
             chosen = range(len(self.cells)) if rows is None else rows
             failed = self._grid.tasks(chosen, "error", "cancelled")
+            failed += [t for t in self._grid.tasks(chosen, "running") if t in self._stopping]
             for task in failed:
                 self.pictures.forget(task.row)
-            self._requeue([self._grid.reopen(task.row, task.prompt) for task in failed])
+            tasks = [self._grid.reopen(task.row, task.prompt) for task in failed]
+            self._requeue(tasks, urgent=rows is not None)
 
     def count_stored(self) -> int:
         """How many answers the store has for files that were seen before; opens no picture."""
@@ -256,6 +262,7 @@ class Run:
                 self._park(chunk, urgent)
                 return False
             self._compute(engine, chunk)
+        self._end_chunk(chunk)
         return True
 
     def _take(self, urgent: bool) -> Chunk | None:
@@ -402,11 +409,16 @@ class Run:
             )
         except Cancelled:
             self._cancel_tasks(chunk.wanted)
-        # Whatever may go wrong, nobody waits for what does not come.
-        left = [want for task, want in chunk.wanted.items() if self._grid.is_open(task)]
-        self._fail_rows(tasks_of, left, Blip2Error("no answer came; try again"))
+
+    def _end_chunk(self, chunk: Chunk) -> None:
+        """Whatever may have gone wrong, nobody waits for what does not come."""
+        left = [task for task in chunk.tasks if self._grid.is_open(task)]
+        for task in left:
+            self._grid.fail(task, "no answer came; try again")
+        self._announce({task.row for task in left})
         if not chunk.urgent and self._batch_size is None:
-            self._chunk_size = min(2 * self._chunk_size, 2 * self._answers.at_a_time)
+            most = _UNMEASURED_CHUNK if self._engine is None else 2 * self._answers.at_a_time
+            self._chunk_size = min(2 * self._chunk_size, most)
 
     def _settle(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], answers: Mapping[Wanted, Answer]
@@ -450,12 +462,12 @@ class Run:
 
     # --- state --------------------------------------------------------------------------------
 
-    def _requeue(self, tasks: Sequence[Task]) -> None:
+    def _requeue(self, tasks: Sequence[Task], urgent: bool) -> None:
         if not tasks:
             return
         for task in tasks:
             self.pictures.errors.pop(task.row, None)
-        self._urgent.extend(tasks)
+        (self._urgent if urgent else self._pending).extend(tasks)
         if self._state in ("done", "cancelled", "failed"):
             self._state, self._note, self._failure = "waiting", "", None
             # The clock goes on from where it stood: what lay between was no work.
@@ -463,7 +475,7 @@ class Run:
             self._computing_since, self._computed = None, 0
             self._finished.clear()
         self._announce({task.row for task in tasks})
-        self._worker.submit(self, urgent=True)
+        self._worker.submit(self, urgent=urgent)
 
     def _fail(self, error: Blip2Error) -> None:
         """Stop the whole run: nothing of it can be computed."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from transformers.models.opt.modeling_opt import eager_attention_forward
 
-from blip2_widget.model import Engine, GenerationSettings, Variant, attention
+from blip2_widget.model import Engine, GenerationSettings, Variant, attention, distance
 from blip2_widget.model.loading import load_model
 from blip2_widget.model.packing import can_pack
 
@@ -32,6 +33,21 @@ def test_it_equals_eager_attention(
     module = nn.Identity().eval()
     expected, _ = eager_attention_forward(module, query, key, value, mask, scaling=0.3)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.skipif(not can_pack(), reason="this torch has no packed products")
+def test_features_in_bf16_are_those_of_the_model_as_it_was(
+    tiny_opt: Path, noise: list[Image.Image]
+) -> None:
+    """Packed products, the fused activation and this attention beside transformers' own."""
+    bf16 = Variant("cpu-bf16", "cpu", "bfloat16", None)
+    model, processor = load_model(tiny_opt, bf16)
+    pixels = processor.image_processor(noise, return_tensors="pt").pixel_values.bfloat16()
+    with torch.inference_mode():
+        output = model.get_image_features(pixels, return_dict=True)
+    expected = output.qformer_outputs.last_hidden_state.float()
+    found = Engine(model, processor, bf16).encode(noise).float()
+    assert distance.between(expected, found) < 0.01
 
 
 @pytest.mark.skipif(not can_pack(), reason="this torch has no packed products")

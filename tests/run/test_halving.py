@@ -50,6 +50,20 @@ def test_sizes_fall_to_what_memory_holds_and_never_rise(limit: int) -> None:
     assert max(work.tried) <= limit
 
 
+def test_an_item_alone_is_tried_once_more_in_the_room_that_was_made() -> None:
+    halving, work = Halving(16), Work(limit=0)
+    work.run(halving, range(2))
+    assert work.tried == [2, 1, 1, 1, 1] and work.rooms == 5
+    assert {item: str(error) for item, error in work.failed.items()} == {
+        0: "CUDA out of memory",
+        1: "CUDA out of memory",
+    }
+    work.make_room = lambda: setattr(work, "limit", 1)  # type: ignore[method-assign]
+    work.tried.clear()
+    work.run(halving, [5])
+    assert work.tried == [1, 1] and work.done == {5}
+
+
 def test_a_bad_item_costs_itself_alone_and_no_size() -> None:
     halving, work = Halving(16), Work(bad=[3, 40])
     work.run(halving, range(64))

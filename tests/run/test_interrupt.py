@@ -14,7 +14,7 @@ import pytest
 
 import blip2_widget
 from blip2_widget import demo
-from blip2_widget.model import ModelManager
+from blip2_widget.model import Engine, ModelManager
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.session import Session
 
@@ -120,6 +120,69 @@ def test_a_run_that_was_cancelled_while_loading_holds_no_model(
     assert engine() is None
     assert result.ask(0, CIRCLES).wait(60).answers.state[0] == "done"
     assert len(loads) == 2
+
+
+def test_a_question_overtakes_a_column_that_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quick = blip2_widget.caption(PATHS[:1]).wait(60)
+    long = blip2_widget.caption(PATHS[1:], start=False, batch_size=1)
+    long.cancel()
+    order: list[str] = []
+    real, reached, typed = Engine.stream, threading.Event(), threading.Event()
+
+    def watched(engine: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
+        reached.set()
+        assert typed.wait(60)
+        order.extend(prompts)
+        return real(engine, features, prompts, *rest, **named)
+
+    monkeypatch.setattr(Engine, "stream", watched)
+    long.retry()
+    assert reached.wait(60)
+    quick.ask(0, CIRCLES)
+    typed.set()
+    quick.wait(60)
+    long.wait(60)
+    assert order.index(f"Question: {CIRCLES} Answer:") <= 1 and len(order) == 8
+
+
+def test_what_is_cancelled_and_asked_again_at_once_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blip2_widget.caption(PATHS[:1]).wait(60)
+    real, reached, again = Engine.stream, threading.Event(), threading.Event()
+
+    def held(engine: Engine, *rest: Any, **named: Any) -> Any:
+        reached.set()
+        assert again.wait(60)
+        return real(engine, *rest, **named)
+
+    monkeypatch.setattr(Engine, "stream", held)
+    result = blip2_widget.caption(PATHS[1:], batch_size=3)
+    assert reached.wait(60)
+    result.cancel()
+    result.retry()  # while the batch is still under way
+    again.set()
+    assert set(result.wait(60).answers.state) == {"done"}
+
+
+def test_nobody_waits_for_a_picture_whose_key_was_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Pictures.open
+
+    def forgetting(pictures: Pictures, *arguments: Any) -> Any:
+        found = real(pictures, *arguments)
+        pictures.forget(2)  # as asking again does, from another thread
+        return found
+
+    monkeypatch.setattr(Pictures, "open", forgetting)
+    result = blip2_widget.caption(PATHS).wait(60)
+    assert list(result.errors.error) == ["no answer came; try again"]
+    assert list(result.errors.row) == [2]
+    monkeypatch.undo()
+    assert set(result.retry().wait(60).answers.state) == {"done"}
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no disk")])

@@ -74,6 +74,30 @@ def test_ten_questions_a_picture_encode_and_read_it_once(
     assert sum(work["read"]) == 32
 
 
+def test_equal_pictures_are_answered_once_also_when_stored_answers_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    real = Engine.stream
+
+    def counting(engine: Engine, features: Any, prompts: Any, *rest: Any, **named: Any) -> Any:
+        asked.append(len(prompts))
+        return real(engine, features, prompts, *rest, **named)
+
+    paths = [str(path) for path in demo.samples().image[:4]]
+    blip2_widget.caption(paths).wait(60)
+    monkeypatch.setattr(Engine, "stream", counting)
+    result = blip2_widget.caption(paths * 3, refresh=True, batch_size=4).wait(60)
+    assert sum(asked) == 4 and result.progress.done == 12
+
+
+def test_a_model_at_rest_keeps_no_batchs_memory(own_session: Session) -> None:
+    blip2_widget.caption([str(demo.samples().image[0])]).wait(60)
+    engine = own_session.manager.resident()[0].engine
+    assert engine is not None and engine._buffers._spare is None
+    assert engine.prefixes._prefixes  # what a question would go on from
+
+
 def test_a_conversation_reads_only_what_is_new(
     work: dict[str, list[int]], own_session: Session
 ) -> None:
