@@ -492,12 +492,12 @@ def _suit_processor(model: Blip2ForConditionalGeneration) -> None:
     """Take the faster of equal ways on a processor with bf16."""
     import torch
 
-    from blip2_widget.model import attention, nf4_packing
+    from blip2_widget.model import attention, nf4_linear
     from blip2_widget.model.packing import can_pack, pack
 
     if model.vision_model.dtype == torch.bfloat16 and can_pack():
         pack(model)
-        nf4_packing.quicken(model)
+        nf4_linear.quicken(model)
         parts = [model.vision_model, model.qformer]
         if model.config.use_decoder_only_language_model:
             parts.append(model.language_model)
