@@ -61,12 +61,16 @@ class PackedNF4Linear(nn.Module):
 
 def quicken(model: Blip2ForConditionalGeneration) -> None:
     """Put the quicker form of each packed bf16 layer in its place, where the kernel is found."""
-    if _kernel() is None:
+    packed = [
+        (parent, name, child)
+        for parent in model.language_model.modules()
+        for name, child in parent.named_children()
+        if is_packed(child) and _is_bf16(child)
+    ]
+    if not packed or _kernel() is None:  # bitsandbytes is imported where it is used alone
         return
-    for parent in list(model.language_model.modules()):
-        for name, child in list(parent.named_children()):
-            if is_packed(child) and _is_bf16(child):
-                setattr(parent, name, PackedNF4Linear(child))
+    for parent, name, child in packed:
+        setattr(parent, name, PackedNF4Linear(child))
 
 
 def _is_bf16(layer: Any) -> bool:
