@@ -240,12 +240,11 @@ def choose(
     """The variant called `name`, or for "auto" the best one that fits.
 
     The best is the first of NAMES: on a GPU before on a processor, and there unquantised before
-    int8 before int4. Unquantised comes first because it changes no answers, although it is the
-    slowest to decode; int8 comes before int4 because it is nearer to it, and reads prompts faster.
-    Seconds for opt-2.7b at full size, on two cores of an AMD EPYC with AVX512-BF16:
-
-        bf16 / int8 / int4: 0.28 / 0.19 / 0.31 a row to read 40 tokens, 16 rows together;
-        0.27 / 0.093 / 0.055 for a decoding step of 1 row, 0.50 / 0.42 / 0.37 for one of 32.
+    int8 before int4. Unquantised comes first because it changes no answers and captions fastest;
+    int8 comes before int4 because it is nearer to it. Seconds for opt-2.7b at full size in
+    bf16 / int8 / int4 (`python -m benchmarks captions follow_up`, two cores of an AMD EPYC with
+    AVX512-BF16): 0.89 / 1.08 / 1.08 a caption in batches of 64, 1.37 / 0.96 / 0.62 a follow-up
+    question.
 
     What MIXED names is never taken unasked: int8 vision changes the features that every answer
     rests on, and fp32 beside a quantised language model gains nothing where bf16 is at home.
