@@ -1,18 +1,20 @@
 """What the package costs beside the model: the demo, against bare transformers in batches.
 
-Both get the same 2,000 drawn pictures, decoded in memory, in turn, each in a process of its own:
-where two Python threads have computed, each with OpenMP's threads, both are slower. The bare way is
-the image processor and `model.generate` with the same weights' precision and batch size; ours is
+Both get the same 1,000 drawn pictures, decoded in memory, in turn, each in a process of its own
+that rests meanwhile: where two Python threads have computed, each with OpenMP's threads, both are
+slower, and a machine's speed drifts faster than models load. The bare way is the image processor
+and `model.generate` with the same weights' precision and batch size; ours is
 `caption(…, cache=False)`, with its keys, rows, worker and result.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.pictures import NEW_TOKENS, noise, scenes
-from benchmarks.process import ProcessFailed, call
+from benchmarks.process import ProcessFailed, Turns
 from benchmarks.record import Record, median_of, not_measured
 from benchmarks.setting import Setting
 from benchmarks.ways import unquantised
@@ -26,17 +28,19 @@ BATCH = 8
 
 
 def measure(setting: Setting) -> list[Record]:
-    """Both ways, round after round."""
+    """Both ways in turn, round after round."""
     seconds: dict[str, list[float]] = {BARE: [], OURS: []}
-    count, variant = setting.count(2000, 16), unquantised()
+    setup = {"count": setting.count(1000, 16), "variant": unquantised()}
     try:
-        for _ in range(setting.count(max(setting.rounds, 5), 1)):
-            answers = []
-            for way, taken in seconds.items():
-                found = call(time_answers, setting.cache, way=way, count=count, variant=variant)
-                taken.append(found["seconds"])
-                answers.append(found["answers"])
-            _compare(*answers)
+        with (
+            Turns(time_answers, setting.cache, way=BARE, **setup) as bare,
+            Turns(time_answers, setting.cache, way=OURS, **setup) as ours,
+        ):
+            for _ in range(setting.count(max(setting.rounds, 10), 1)):
+                found = [bare.next(), ours.next()]
+                for way, one in zip(seconds, found, strict=True):
+                    seconds[way].append(one["seconds"])
+                _compare(*(one["answers"] for one in found))
     except ProcessFailed as error:
         return [not_measured(NAME, OURS, FIGURE, "s", str(error))]
     medians = [median_of(NAME, way, FIGURE, "s", each) for way, each in seconds.items()]
@@ -55,14 +59,15 @@ def _compare(bare: list[str], ours: list[str]) -> None:
 # --- in a process of its own ------------------------------------------------------------------
 
 
-def time_answers(way: str, count: int, variant: str) -> dict[str, Any]:
-    """Seconds a picture of one way, and the answers, after a warm-up."""
+def time_answers(way: str, count: int, variant: str) -> Iterator[dict[str, Any]]:
+    """Seconds a picture of one way, and the answers, again and again, after a warm-up."""
     pictures = scenes(count, NAME)
     answer = {BARE: _bare, OURS: _ours}[way](variant)
     answer(noise(8 * BATCH, NAME))
-    began = time.perf_counter()
-    answers = answer(pictures)
-    return {"seconds": (time.perf_counter() - began) / count, "answers": answers}
+    while True:
+        began = time.perf_counter()
+        answers = answer(pictures)
+        yield {"seconds": (time.perf_counter() - began) / count, "answers": answers}
 
 
 def _bare(variant: str) -> Any:
