@@ -61,7 +61,7 @@ def forward(
         **inputs,
         attention_mask=mask,
         position_ids=positions,
-        past_key_values=cache,
+        cache=cache,
         use_cache=True,
         logits_to_keep=1,
     )
@@ -253,7 +253,7 @@ class EncoderDecoder:
             encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
             attention_mask=self._mask,
             decoder_input_ids=tokens[:, None],
-            past_key_values=self._cache,
+            cache=self._cache,
             use_cache=True,
         )
         logits: torch.Tensor = output.logits[:, -1].float()

@@ -62,7 +62,12 @@ class KeyValues(Cache):  # type: ignore[misc]
         return int(self.data.shape[-2])
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: object
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        layer_idx: int,
+        *_: object,
+        **__: object,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write a layer's (rows, heads, new, head size) and return that layer's whole room."""
         keys, values = self.data[layer_idx]

@@ -37,6 +37,9 @@ LoadProgress = Callable[[int, int], None]
 
 #: What int8 and int4 leave alone. It replaces bitsandbytes' own list, so the head is named too.
 _NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
+#: Held while transformers loads: meanwhile it patches its own classes, and two loads at a time in
+#: one process would leave the patch there, after which no tied weight is found any more.
+_loading = threading.Lock()
 #: How far a kept int8 vision side was measured to move features, as its file notes it.
 _DISTANCE = "vision_distance"
 
@@ -77,7 +80,7 @@ def load_model(
         if progress is not None:
             progress(done, total)
 
-    with _quiet(), _weights_bar(placed):
+    with _loading, _quiet(), _weights_bar(placed):
         try:
             config = Blip2Config.from_pretrained(folder, local_files_only=True)
             if variant.quantization:

@@ -39,9 +39,13 @@ class PackedLinear(nn.Module):
 
 
 def can_pack() -> bool:
-    """Whether this torch has the kernels, which are not part of its public interface."""
-    return bool(torch.backends.mkldnn.is_available()) and all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
+    """Whether this torch has the kernels, which are not part of its public interface, and this
+    processor the AVX-512 or AVX-NE-CONVERT that they need in bf16."""
+    needed = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+    return (
+        bool(torch.backends.mkldnn.is_available())
+        and all(hasattr(torch.ops.mkldnn, name) for name in needed)
+        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
 
 

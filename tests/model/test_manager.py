@@ -344,3 +344,16 @@ def test_every_like_gpu_gets_a_replica(
     assert engine.devices == (1 if second_fails else 2)
     assert ("cuda:0 is left out" in caplog.text) == second_fails
     manager.close()
+
+
+def test_managers_that_load_at_the_same_time_leave_transformers_as_it_was(tiny_opt: Path) -> None:
+    from transformers import PreTrainedModel
+
+    ties, located = PreTrainedModel.tie_weights, locate(parse(str(tiny_opt)))
+    managers = [ModelManager() for _ in range(4)]
+    loading = [each.load(located, each.choose(located, "cpu-fp32")) for each in managers]
+    for future in loading:
+        future.result(60)
+    assert PreTrainedModel.tie_weights is ties
+    for each in managers:
+        each.close()

@@ -446,7 +446,7 @@ def looked_with(run_cell: RunCell, shell: InteractiveShell) -> Any:
 @pytest.mark.parametrize(
     ("trait", "value", "read"),
     [
-        ("variant", "cpu-fp32", lambda run: run.variant.name),
+        ("variant", "cpu-int8", lambda run: run.variant.name),
         ("max_new_tokens", 2, lambda run: run.settings.max_new_tokens),
         ("num_beams", 2, lambda run: run.settings.num_beams),
         ("batch_size", 5, lambda run: run._batch_size),

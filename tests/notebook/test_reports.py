@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from blip2_widget.model import MIXED, NAMES, PUBLISHED, locate, parse
+from blip2_widget.model import MIXED, NAMES, PUBLISHED, locate, parse, read_machine
 from blip2_widget.model.machine import Gpu, Machine
 from blip2_widget.model.variants import variant
 from blip2_widget.notebook import reports
@@ -47,6 +47,7 @@ def test_models_says_what_auto_would_take(
             assert bracketed == (float(number) * {"GB": 1e9, "MB": 1e6}[unit] > free)
 
 
+@pytest.mark.skipif(not read_machine().cpu_int8, reason="needs int8 products")
 def test_status_says_how_far_int8_vision_moves_features(own_session: Session) -> None:
     located = locate(parse("demo"))
     for name in ("cpu-fp32", "cpu-int8+bf16"):
