@@ -36,12 +36,68 @@ export interface Progress {
   variant: string;
 }
 
+/** A column of the caller's frame that can be shown, searched, filtered and sorted by. */
+export interface FrameColumn {
+  name: string;
+  kind: "text" | "number" | "bool";
+}
+
+/**
+ * What is filtered and sorted by, as one text: `column:NAME` of the frame, `answer:K`, `state:K`,
+ * `confidence:K` and `review:K` of the K-th prompt, `label`, `error` (whether the picture is broken),
+ * `row` (the frame's order), and `agreement` (whether all answers of a row are the same).
+ */
+export type Key = string;
+
+/** One filter; a row passes where its value is one of `values` (as texts), or in [min, max]. */
+export interface Filter {
+  key: Key;
+  values?: string[];
+  min?: number;
+  max?: number;
+}
+
+/** What is shown of a gallery, and in which order. `search` is looked for in all texts of a row. */
+export interface Query {
+  search: string;
+  filters: Filter[];
+  sort: { key: Key; descending: boolean } | null;
+  /** Show equal pictures once, at the first of them. */
+  unique: boolean;
+}
+
+/**
+ * The rows that the query lets through. `version` goes up whenever they or their order change.
+ * `plain` says that it is all rows in their own order, so that a position is a row's number.
+ */
+export interface Shown {
+  version: number;
+  count: number;
+  plain: boolean;
+  query: Query;
+  /** Why the query could not be done, in one line. */
+  error: string | null;
+}
+
+/** How many reviews can be undone and done again. */
+export interface History {
+  undo: number;
+  redo: number;
+}
+
 /** The synced traits. */
 export interface Traits {
   row_count: number;
   title: string;
   prompts: Prompt[];
   progress: Progress;
+  columns: FrameColumn[];
+  shown: Shown;
+  /** How many rows are selected. */
+  selected_count: number;
+  history: History;
+  /** The line that made this gallery, without its prompt: `df.image -m demo`. Empty where unknown. */
+  line: string;
 }
 
 /** `cancelled` is an answer that a cancelled run never came to. */
@@ -57,16 +113,41 @@ export interface Cell {
   state: CellState;
   error: string | null;
   cached: boolean;
+  /** The answer's probability under the model, from 0 to 1: exp of its log-probability. */
+  confidence: number | null;
+  review: Review | null;
+}
+
+export type ReviewStatus = "accepted" | "rejected" | "corrected";
+
+/** What a person says of an answer. The model's own text stays in `Cell.answer`. */
+export interface Review {
+  status: ReviewStatus | null;
+  flagged: boolean;
+  /** The person's text where the status is `corrected`. */
+  text: string | null;
+  who: string;
+  /** Unix seconds. */
+  when: number;
 }
 
 /** One picture and its answers, in the order of `prompts`. `error`: the picture cannot be read. */
 export interface Row {
+  /** The row's number in the frame's order, by which everything but `RowsRequest` names it. */
+  id: number;
   label: string;
   error: string | null;
   cells: Cell[];
+  /** The values of `columns`, as texts; null where there is none. */
+  values: (string | null)[];
+  selected: boolean;
+  /** How many other rows hold the same picture, of those that are known. */
+  duplicates: number;
 }
 
-/** Page → kernel: send me the rows [start, stop). Answered by `RowsMessage`. */
+/**
+ * Page → kernel: send me what is shown at the positions [start, stop). Answered by `RowsMessage`.
+ */
 export interface RowsRequest {
   type: "rows";
   view: string;
@@ -100,6 +181,85 @@ export interface RetryRequest {
   row: number;
 }
 
+/** Page → kernel: show this. Answered by the trait `shown`. */
+export interface QueryRequest {
+  type: "query";
+  query: Query;
+}
+
+/**
+ * Page → kernel: count the values under these keys among the rows shown, each as if it had no filter
+ * of its own. Answered by `FacetsMessage` with the same `id`.
+ */
+export interface FacetsRequest {
+  type: "facets";
+  id: string;
+  keys: Key[];
+}
+
+/** Page → kernel: select rows. `positions` [start, stop) are of what is shown. */
+export interface SelectRequest {
+  type: "select";
+  how: "set" | "add" | "remove";
+  rows?: number[];
+  positions?: [start: number, stop: number];
+}
+
+/** Page → kernel: ask rows something new, in a new column; an empty prompt captions them. */
+export interface AskManyRequest {
+  type: "ask_many";
+  prompt: string;
+  scope: "all" | "shown" | "selected";
+}
+
+/** Page → kernel: the prompts asked before, newest first. Answered by `PromptsMessage`. */
+export interface PromptsRequest {
+  type: "prompts";
+}
+
+/** Page → kernel: a person's word on one answer. Answered by a `ChangedMessage` and `history`. */
+export interface ReviewRequest {
+  type: "review";
+  row: number;
+  prompt_index: number;
+  action: "accept" | "reject" | "flag" | "clear" | "correct";
+  /** The person's text, with `correct`. */
+  text?: string;
+}
+
+/** Page → kernel: take the last review back, or do it again. */
+export interface UndoRequest {
+  type: "undo" | "redo";
+}
+
+/** Page → kernel: a picture as large as [pixels] on its longest side. Answered by `PictureMessage`. */
+export interface PictureRequest {
+  type: "picture";
+  row: number;
+  pixels: number;
+}
+
+/**
+ * Page → kernel: the conversation about a picture, from now on also when it changes. Answered by
+ * `ChatMessage`. `null` for none.
+ */
+export interface ChatOpenRequest {
+  type: "chat_open";
+  view: string;
+  row: number | null;
+}
+
+/**
+ * Page → kernel: say this. With `at` it takes the place of that turn and of all behind it: so a turn
+ * is edited, or with the same text answered anew.
+ */
+export interface ChatSayRequest {
+  type: "chat_say";
+  row: number;
+  text: string;
+  at?: number;
+}
+
 /** Page → kernel: stop the run. */
 export interface CancelRequest {
   type: "cancel";
@@ -117,11 +277,22 @@ export type Request =
   | AskRequest
   | RetryRequest
   | CancelRequest
-  | CloseRequest;
+  | CloseRequest
+  | QueryRequest
+  | FacetsRequest
+  | SelectRequest
+  | AskManyRequest
+  | PromptsRequest
+  | ReviewRequest
+  | UndoRequest
+  | PictureRequest
+  | ChatOpenRequest
+  | ChatSayRequest;
 
-/** Kernel → page: the rows from `start` on, in reply to `RowsRequest`. */
+/** Kernel → page: the rows shown from `start` on in that version, in reply to `RowsRequest`. */
 export interface RowsMessage {
   type: "rows";
+  version: number;
   start: number;
   rows: Row[];
 }
@@ -144,7 +315,79 @@ export interface ThumbsMessage {
   errors: (string | null)[];
 }
 
-export type Message = RowsMessage | ChangedMessage | ThumbsMessage;
+/** One value and how many rows have it. `value` is what a filter takes. */
+export interface FacetValue {
+  value: string;
+  count: number;
+}
+
+/** The values under one key: the most frequent ones, or for numbers a histogram. */
+export interface Facet {
+  key: Key;
+  /** What a person calls it. */
+  label: string;
+  kind: "values" | "histogram";
+  /** At most 50, most frequent first; empty for a histogram. */
+  values: FacetValue[];
+  /** How many different values there are. */
+  distinct: number;
+  /** Equal bins [min, max), for a histogram; the last one holds max too. */
+  bins: { min: number; max: number; count: number }[];
+}
+
+/** Kernel → page: in reply to `FacetsRequest`. */
+export interface FacetsMessage {
+  type: "facets";
+  id: string;
+  version: number;
+  facets: Facet[];
+}
+
+/** Kernel → page: the prompts asked before, newest first. */
+export interface PromptsMessage {
+  type: "prompts";
+  prompts: string[];
+}
+
+/** Kernel → page: a picture, in the one buffer; empty where `error` says why there is none. */
+export interface PictureMessage {
+  type: "picture";
+  row: number;
+  pixels: number;
+  mime: string;
+  /** The picture's own size, in pixels. */
+  width: number;
+  height: number;
+  error: string | null;
+}
+
+/** One question and its answer. While it is `running`, `answer` is its beginning. */
+export interface Turn {
+  question: string;
+  answer: string | null;
+  state: CellState;
+  error: string | null;
+  confidence: number | null;
+}
+
+/** Kernel → page: the whole conversation about a picture. `code` is what does the same in a cell. */
+export interface ChatMessage {
+  type: "chat";
+  row: number;
+  turns: Turn[];
+  code: string;
+}
+
+export type Message =
+  | RowsMessage
+  | ChangedMessage
+  | ThumbsMessage
+  | FacetsMessage
+  | PromptsMessage
+  | PictureMessage
+  | ChatMessage;
+
+export const NO_QUERY: Query = { search: "", filters: [], sort: null, unique: false };
 
 /** What a trait is before the kernel has set it, or where a saved notebook lacks it. */
 export const DEFAULTS: Traits = {
@@ -164,4 +407,9 @@ export const DEFAULTS: Traits = {
     model: "",
     variant: "",
   },
+  columns: [],
+  shown: { version: 0, count: 0, plain: true, query: NO_QUERY, error: null },
+  selected_count: 0,
+  history: { undo: 0, redo: 0 },
+  line: "",
 };
