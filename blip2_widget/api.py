@@ -1,17 +1,18 @@
-"""`caption` and `ask`: what the magic does, as two functions with the same words."""
+"""What the magic does, as functions with the same words."""
 
 from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.data.frames import row_values, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
 from blip2_widget.model import GenerationSettings, locate, parse
-from blip2_widget.run import Prompt, Run, columns_in, fill
+from blip2_widget.run import Board, Pictures, Prompt, Run, columns_in, fill
 from blip2_widget.session import current
 from blip2_widget.store import Store
 
@@ -76,9 +77,86 @@ def _named(prompts: Prompts) -> list[Prompt]:
     return [Prompt(name, text.strip(), "question") for name, text in pairs]
 
 
+def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
+    """Look at the pictures of a column without a model: search, filter, sort, review, select.
+
+    The options are those of `ask`; what is asked in the gallery is asked by them, and no model is
+    looked for before. Raises Blip2Error where there are no pictures.
+    """
+    from blip2_widget.notebook.result import Result
+
+    on_error = options.pop("on_error", "null")
+    options.pop("start", None)
+    column, asking = _asking(images, **options)
+    pictures = Pictures(column, asking.store, current().defaults.max_pixels)
+    board = Board(column, pictures, title or column.name or "pictures")
+    return Result(board, asking, raises=on_error == "raise")
+
+
+def compare(
+    images: Any,
+    prompts: Prompts = "",
+    *,
+    models: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
+    **options: Any,
+) -> Result:
+    """Answers side by side: of several prompts, several checkpoints, or several variants.
+
+    `prompts` is as in `ask`; empty for captions. Every prompt is put to every one of `models` and,
+    with each, of `variants`. The other options are those of `ask`. Answers that differ are marked
+    in the gallery, and `.agreement` counts how often each two of them agree. Raises Blip2Error
+    where fewer than two columns come of it, and as `ask`.
+    """
+    from blip2_widget.notebook.result import Result
+
+    named = _named(prompts) if prompts else [Prompt("caption", "", "caption")]
+    model, variant = options.pop("model", None), options.pop("variant", None)
+    makers = [(m, v) for m in models or [model] for v in variants or [variant]]
+    if len(named) * len(makers) < 2:
+        raise Blip2Error(
+            "there is nothing to compare; give two prompts, or variants=['cpu-fp32', 'cpu-int8'], "
+            "or models=[…]"
+        )
+    title, on_error = options.pop("title", None), options.pop("on_error", "null")
+    start = options.pop("start", True)
+    column, asking = _asking(images, **options)
+    runs: list[Run] = []
+    for m, v in makers:
+        others = [str(each) for each, several in ((m, models), (v, variants)) if several]
+        prompts_here = [
+            dataclasses.replace(each, name=" · ".join([each.name, *others])) for each in named
+        ]
+        with_it = dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
+        runs.append(with_it.run(prompts_here, title=title, beside=runs[0] if runs else None))
+    board = Board(column, runs[0].pictures, runs[0].title)
+    for run in runs:
+        board.add(run.start() if start else run)
+    return Result(board, asking, raises=on_error == "raise")
+
+
 def _run(
     images: Any,
     prompts: list[Prompt],
+    *,
+    on_error: str = "null",
+    title: str | None = None,
+    start: bool = True,
+    **options: Any,
+) -> Result:
+    from blip2_widget.notebook.result import Result
+
+    if on_error not in ("null", "raise"):
+        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
+    column, asking = _asking(images, **options)
+    run = asking.run(prompts, title=title)
+    board = Board(column, run.pictures, run.title)
+    board.add(run.start() if start else run)
+    return Result(board, asking, raises=on_error == "raise")
+
+
+def _asking(
+    images: Any,
     *,
     frame: Any = None,
     model: str | None = None,
@@ -93,14 +171,9 @@ def _run(
     batch_size: int | None = None,
     refresh: bool = False,
     cache: bool = True,
-    on_error: str = "null",
-    title: str | None = None,
-    start: bool = True,
-) -> Result:
-    from blip2_widget.notebook.result import Result
-
-    if on_error not in ("null", "raise"):
-        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
+    expression: str = "",
+) -> tuple[Column, Asking]:
+    """The rows that are meant, and how they are asked."""
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
@@ -114,28 +187,85 @@ def _run(
     column = _rows_of(read_column(images, frame=frame), n, sample, seed)
     if not column.values:
         raise Blip2Error("the column is empty; there is no picture to look at")
-    texts = [_texts(prompt, column) for prompt in prompts]
-    located = locate(parse(model or defaults.model))
-    plan = session.manager.plan(located, variant or defaults.variant)
-    run = Run(
+    store = session.store if cache else Store.in_memory()
+    return column, Asking(
         column,
-        prompts,
-        texts,
-        title=title or column.name or "pictures",
-        located=located,
-        variant=plan.variant,
-        better=plan.better,
-        settings=settings,
-        manager=session.manager,
-        store=session.store if cache else Store.in_memory(),
-        worker=session.worker,
+        store,
+        settings,
+        model=model or defaults.model,
+        variant=variant or defaults.variant,
         batch_size=batch_size or defaults.batch_size,
         refresh=refresh,
-        max_pixels=defaults.max_pixels,
+        cache=cache,
+        expression=expression,
     )
-    if plan.refusal is not None and run.count_stored() < run.progress.total:
-        raise plan.refusal
-    return Result(run.start() if start else run, raises=on_error == "raise", stored=cache)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the pictures of a column are asked: what one call of `ask` said, for all runs it makes."""
+
+    column: Column
+    store: Store
+    settings: GenerationSettings
+    model: str
+    variant: str
+    batch_size: int | None
+    refresh: bool
+    cache: bool
+    #: What the column is called in the notebook: "df.image". Empty where nobody said.
+    expression: str = ""
+
+    @property
+    def line(self) -> str:
+        """The end of a magic line that asks the same column alike; empty where it has no name."""
+        if not self.expression:
+            return ""
+        default = current().defaults
+        model = "" if self.model == default.model else f" -m {self.model}"
+        return (
+            self.expression
+            + model
+            + ("" if self.variant == default.variant else f" --variant {self.variant}")
+        )
+
+    def run(
+        self,
+        prompts: list[Prompt],
+        *,
+        title: str | None = None,
+        rows: Collection[int] | None = None,
+        beside: Run | Pictures | None = None,
+    ) -> Run:
+        """A run that is not started yet, over all rows or some, beside another one's pictures.
+
+        Raises Blip2Error where a prompt names no column, or where no model can answer here.
+        """
+        session = current()
+        texts = [_texts(prompt, self.column) for prompt in prompts]
+        located = locate(parse(self.model))
+        plan = session.manager.plan(located, self.variant)
+        run = Run(
+            self.column,
+            prompts,
+            texts,
+            title=title or self.column.name or "pictures",
+            located=located,
+            variant=plan.variant,
+            better=plan.better,
+            settings=self.settings,
+            manager=session.manager,
+            store=self.store,
+            worker=session.worker,
+            batch_size=self.batch_size,
+            refresh=self.refresh,
+            max_pixels=session.defaults.max_pixels,
+            rows=rows,
+            beside=beside.pictures if isinstance(beside, Run) else beside,
+        )
+        if plan.refusal is not None and run.count_stored() < run.progress.total:
+            raise plan.refusal
+        return run
 
 
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:

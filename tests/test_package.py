@@ -71,6 +71,8 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "__version__",
         "ask",
         "caption",
+        "compare",
+        "explore",
         "load_ipython_extension",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)

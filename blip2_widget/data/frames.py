@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from blip2_widget.run import Run, no_such_column
+from blip2_widget.run import Board, no_such_column, same
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Reviewed(Protocol):
+    """What a person said of an answer."""
+
+    @property
+    def status(self) -> str | None: ...
+    @property
+    def flagged(self) -> bool: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def when(self) -> float: ...
+
+
+#: A row's and a prompt's review, None where nobody said anything.
+ReviewOf = Callable[[int, int], Reviewed | None]
 
 
 def row_values(frame: Any, name: str) -> list[object]:
@@ -25,15 +45,15 @@ def take_rows(frame: Any, rows: Sequence[int]) -> Any:
     return frame.iloc[list(rows)] if hasattr(frame, "iloc") else frame[list(rows)]
 
 
-def wide_frame(run: Run) -> pd.DataFrame:
+def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     """The caller's frame, or one of its pictures, with a column of answers for each prompt.
 
-    An answer that is not there (yet) is None. An answer column whose name is taken gets a
-    number behind it.
+    An answer that is not there (yet) is None, and one that a person corrected is the person's. An
+    answer column whose name is taken gets a number behind it.
     """
     import pandas as pd
 
-    column = run.column
+    column = board.column
     frame = column.frame
     if frame is None or not hasattr(frame, "iloc"):
         base = pd.DataFrame(
@@ -41,41 +61,82 @@ def wide_frame(run: Run) -> pd.DataFrame:
         ).set_axis(pd.Index(column.index), axis=0)
     else:
         base = frame.copy()
-    for at, prompt in enumerate(run.prompts):
+    for at, prompt in enumerate(board.prompts):
         name, number = prompt.name, 2
         while name in base.columns:
             name, number = f"{prompt.name}_{number}", number + 1
-        answers = [cells[at].answer for cells in run.cells]
+        answers = [_counts(board, row, at, review_of) for row in range(len(board))]
         base[name] = pd.Series(answers, index=base.index, dtype=object)
     return base
 
 
-def long_frame(run: Run) -> pd.DataFrame:
-    """One line for each row and prompt: what was asked, what came back, from where."""
+def _counts(board: Board, row: int, at: int, review_of: ReviewOf | None) -> str | None:
+    """The answer that counts: the person's where there is one."""
+    review = review_of(row, at) if review_of else None
+    return board.cell(row, at).answer if review is None or review.text is None else review.text
+
+
+def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
+    """One line for each row and prompt: what was asked, what came back, from where, and what a
+    person said of it."""
     import pandas as pd
 
-    lines = [
-        {
-            "row": run.column.index[row],
-            "picture": run.column.labels[row],
-            "name": prompt.name,
-            "prompt": cell.prompt,
-            "answer": cell.answer,
-            "logprob": cell.logprob,
-            "state": cell.state,
-            "error": cell.error,
-            "cached": cell.cached,
-            "model": run.located.checkpoint.name,
-            "variant": run.variant.name,
-        }
-        for row, cells in enumerate(run.cells)
-        for prompt, cell in zip(run.prompts, cells, strict=True)
-    ]
-    return pd.DataFrame(lines)
+    lines = []
+    for row in range(len(board)):
+        for at, prompt in enumerate(board.prompts):
+            cell, run = board.cell(row, at), board.run_of(at)
+            if cell.state == "unasked":
+                continue
+            review = review_of(row, at) if review_of else None
+            lines.append(
+                {
+                    "row": board.column.index[row],
+                    "picture": board.column.labels[row],
+                    "name": prompt.name,
+                    "prompt": cell.prompt,
+                    "answer": cell.answer,
+                    "logprob": cell.logprob,
+                    "state": cell.state,
+                    "error": cell.error,
+                    "cached": cell.cached,
+                    "model": run.located.checkpoint.name,
+                    "variant": run.variant.name,
+                    "review": review.status if review else None,
+                    "flagged": bool(review and review.flagged),
+                    "corrected": review.text if review else None,
+                    "reviewer": review.who if review else None,
+                    "reviewed_at": pd.Timestamp(review.when, unit="s") if review else None,
+                }
+            )
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def error_frame(run: Run) -> pd.DataFrame:
+#: The columns of `long_frame`, which are there where it has no line as well.
+COLUMNS = [
+    *("row", "picture", "name", "prompt", "answer", "logprob", "state", "error", "cached"),
+    *("model", "variant", "review", "flagged", "corrected", "reviewer", "reviewed_at"),
+]
+
+
+def error_frame(board: Board) -> pd.DataFrame:
     """The rows that failed, with what is wrong in one line."""
-    lines = long_frame(run)
+    lines = long_frame(board)
     failed = lines[lines["state"] == "error"]
     return failed[["row", "picture", "name", "prompt", "error"]].reset_index(drop=True)
+
+
+def agreement_frame(board: Board) -> pd.DataFrame:
+    """For each two columns of answers: on how many rows both answered, on how many of these the
+    same (but for case and spaces at the ends), and the share of that."""
+    import pandas as pd
+
+    lines = []
+    prompts = board.prompts
+    for one, other in itertools.combinations(range(len(prompts)), 2):
+        pairs = [(board.cell(row, one), board.cell(row, other)) for row in range(len(board))]
+        both = [(a.answer, b.answer) for a, b in pairs if a.answer is not None]
+        answered = [(a, b) for a, b in both if a is not None and b is not None]
+        equal = sum(same(pair) for pair in answered)
+        share = equal / len(answered) if answered else None
+        lines.append((prompts[one].name, prompts[other].name, len(answered), equal, share))
+    return pd.DataFrame(lines, columns=["one", "other", "both answered", "agree", "share"])

@@ -6,6 +6,7 @@ import glob
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
         return _column([target.item()] if target.ndim == 0 else list(target), frame=frame)
     if isinstance(target, list | tuple):
         return _column(list(target), frame=frame)
-    if hasattr(target, "columns") or hasattr(target, "column_names"):
+    if is_table(target):
         raise _not_a_column(target)
     if hasattr(target, "iloc"):  # a pandas Series
         return _column(list(target), target.index, _name(target.name), frame)
@@ -151,10 +152,51 @@ def _from_series(target: Any, frame: Any) -> Column:
     return _column(series.to_list(), name=_name(series.name) or None, frame=frame)
 
 
+#: How a column of pictures is likely called, and how a text that stands for one likely ends.
+_LIKELY = re.compile("im(age|g)|pic|photo|path|file", re.IGNORECASE)
+
+
+def is_table(target: Any) -> bool:
+    """Whether a value is a whole data frame or data set, not a column of one."""
+    return hasattr(target, "columns") or hasattr(target, "column_names")
+
+
+def find_pictures(table: Any) -> str:
+    """The name of a table's first column that holds pictures, by its first value that is there;
+    columns that are called like one come first. Raises Blip2Error where none does."""
+    names = _column_names(table)
+    for name in sorted(names, key=lambda name: not _LIKELY.search(str(name))):
+        for value in islice(table[name], _LOOKED_AT):
+            if _looks_like_one(value):
+                return str(name)
+    raise _not_a_column(table)
+
+
+#: How many values of a column are looked at for a picture.
+_LOOKED_AT = 20
+
+
+def _looks_like_one(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, str | Path):
+        text = str(value).partition("?")[0].lower()
+        return text.startswith("data:image/") or Path(text).suffix in registered_extensions()
+    if isinstance(value, bytes | bytearray | memoryview | Image):
+        return True
+    return getattr(value, "ndim", 0) in (2, 3)  # an array or a tensor
+
+
+def _column_names(table: Any) -> list[Any]:
+    names = getattr(table, "columns", None)
+    if names is None or callable(names) or hasattr(table, "column_names"):
+        names = table.column_names
+    return list(names)
+
+
 def _not_a_column(target: Any) -> Blip2Error:
-    names = getattr(target, "columns", None)
-    names = list(target.column_names if names is None or callable(names) else names)
-    likely = [str(name) for name in names if re.search("im(age|g)|pic|photo|path|file", str(name))]
+    names = _column_names(target)
+    likely = [str(name) for name in names if _LIKELY.search(str(name))]
     listed = ", ".join(map(str, names[:8])) + (", …" if len(names) > 8 else "")
     example = (likely or names or ["image"])[0]
     return Blip2Error(

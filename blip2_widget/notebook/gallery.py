@@ -1,4 +1,4 @@
-"""The gallery's kernel side: small synced state, rows and thumbnails by message.
+"""The gallery's kernel side: small synced state, rows and pictures by message.
 
 Messages, and what they hold, are described in js/src/protocol.ts. They may arrive on the main
 thread or, where the front end uses subshells, on another one while a cell runs; nothing here
@@ -9,37 +9,49 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import thumbnail
-from blip2_widget.run import Run
+from blip2_widget.model import kind_of
+from blip2_widget.notebook.rows import Rows
+from blip2_widget.notebook.thumbnails import Thumbnails
+from blip2_widget.run import Board, Chats, Prompt, Reviews, Target
+from blip2_widget.view import FrameColumns, View, parse_query
+
+if TYPE_CHECKING:
+    from blip2_widget.api import Asking
+    from blip2_widget.run.reviews import Review
 
 _log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 
-#: Seconds between two messages about changed rows.
+#: Seconds between two messages about changed rows, and between two looks at whether rows that
+#: changed still pass the query.
 _INTERVAL = 0.1
-#: Rows in one message about changed rows, and thumbnails in one message.
+_REFRESH_INTERVAL = 1.0
+#: Rows in one message about changed rows.
 _ROWS_A_MESSAGE = 500
-_THUMBNAILS_A_MESSAGE = 8
-#: The most rows a page may ask for at once, and the longest side of a thumbnail.
+#: The most rows a page may ask for at once.
 _MOST_ROWS = 1000
-_MOST_PIXELS = 1024
 
-_thumbnailers = ThreadPoolExecutor(2, thread_name_prefix="blip2-thumbnail")
+#: Does what takes longer than a message may, in the order it came.
+_desk = ThreadPoolExecutor(1, thread_name_prefix="blip2-gallery")
 
 
 class Gallery(anywidget.AnyWidget):
-    """Shows a run: thumbnails, prompts that can be edited, answers as they come."""
+    """Shows a board: thumbnails, prompts that can be edited, answers as they come.
+
+    `selected` and `filtered` hold row numbers, counted from 0 in the frame's order: `df.iloc` takes
+    them. Both can be observed and linked; setting `selected` selects on the page.
+    """
 
     _esm = _STATIC / "gallery.js"
     _css = _STATIC / "gallery.css"
@@ -48,72 +60,290 @@ class Gallery(anywidget.AnyWidget):
     title = traitlets.Unicode("").tag(sync=True)
     prompts = traitlets.List(traitlets.Dict()).tag(sync=True)
     progress = traitlets.Dict().tag(sync=True)
+    columns = traitlets.List(traitlets.Dict()).tag(sync=True)
+    shown = traitlets.Dict().tag(sync=True)
+    selected_count = traitlets.Int(0).tag(sync=True)
+    history = traitlets.Dict().tag(sync=True)
+    line = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    selected = traitlets.List(help="the numbers of the selected rows, in order")
+    filtered = traitlets.Any(help="the numbers of the rows shown, in the order shown")
+
+    def __init__(self, board: Board, asking: Asking, reviews: Reviews) -> None:
+        self._board, self._asking, self._reviews = board, asking, reviews
+        self._rows = Rows(board, self.review_of)
+        self._columns = FrameColumns(board.column.frame, board.column.name)
+        self._view = View(self._rows, self._columns)
+        self._thumbnails = Thumbnails(board.pictures, self._send_if_open)
+        self._chats = Chats(asking.store, board.pictures, asking.one, asking.model)
+        self._chat_views: dict[str, int] = {}
         self._lock = threading.Lock()
         self._changed: set[int] = set()
         self._timer: threading.Timer | None = None
-        self._wishes: dict[str, tuple[list[int], int]] = {}
-        self._thumbnailing = False
+        self._stale: threading.Timer | None = None
+        self._sent: set[int] = set()
+        self._marked: frozenset[int] = frozenset()
         super().__init__(
-            row_count=len(run.cells),
-            title=run.title,
-            prompts=[{"name": prompt.name, "text": prompt.text} for prompt in run.prompts],
-            progress=asdict(run.progress),
+            row_count=len(board),
+            title=board.title,
+            prompts=self._prompt_list(),
+            progress=asdict(board.progress),
+            columns=self._columns.shown,
+            shown=self._view.shown(),
+            history=reviews.history,
+            line=asking.line,
+            filtered=range(len(board)),
         )
         _answer_in_subshells(self.comm)
         self.on_msg(self._receive)
-        run.subscribe(self._rows_changed)
+        self._chats.subscribe(self._send_chat)
+        board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
+
+    @property
+    def df(self) -> Any:
+        """The caller's frame (a copy) with the answers, a person's where they were corrected."""
+        from blip2_widget.data.frames import wide_frame
+
+        return wide_frame(self._board, self.review_of)
+
+    def review_of(self, row: int, prompt: int) -> Review | None:
+        """What a person said of an answer, None where nobody did."""
+        key = self._board.pictures.keys.get(row)
+        if key is None:
+            return None
+        cell = self._board.cell(row, prompt)
+        return self._reviews.get(key, cell.prompt, cell.kind)
+
+    def show(
+        self,
+        search: str = "",
+        *,
+        filters: Sequence[dict[str, Any]] = (),
+        sort: str | None = None,
+        descending: bool = False,
+        unique: bool = False,
+    ) -> Gallery:
+        """Show what passes, as the page's own search does: the same on all of its views.
+
+        A filter is {"key": "answer:0", "values": ["yes"]} or {"key": "column:year", "min": 1990};
+        `sort` is such a key: "confidence:0". Raises Blip2Error where there is no such key.
+        """
+        self._set_query(
+            {
+                "search": search,
+                "filters": list(filters),
+                "sort": None if sort is None else {"key": sort, "descending": descending},
+                "unique": unique,
+            }
+        )
+        return self
 
     # --- from the page ------------------------------------------------------------------------
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        handle = _HANDLERS.get(str(content.get("type")))
         try:
-            self._act_on(content)
+            if handle is not None:
+                handle(self, content)
+        except Blip2Error as error:
+            self._notice(error)
         except (AttributeError, KeyError, TypeError, ValueError):
             _log.debug("a message that makes no sense: %r", content, exc_info=True)
 
-    def _act_on(self, content: dict[str, Any]) -> None:
-        kind = content.get("type")
-        if kind == "rows":
-            start = max(int(content["start"]), 0)
-            stop = min(int(content["stop"]), start + _MOST_ROWS, self.row_count)
-            found = [self._row(row) for row in range(start, stop)]
-            self.send({"type": "rows", "start": start, "rows": found})
-        elif kind == "thumbs":
-            rows = [int(row) for row in content["rows"] if 0 <= int(row) < self.row_count]
-            pixels = min(max(int(content["pixels"]), 1), _MOST_PIXELS)
-            self._wish(str(content["view"]), rows, pixels)
-        elif kind == "close":
-            self._wish(str(content["view"]), [], 0)
-        elif kind == "ask":
-            row, prompt = int(content["row"]), int(content["prompt_index"])
-            if 0 <= row < self.row_count and 0 <= prompt < len(self._run.prompts):
-                self._run.ask(row, prompt, str(content["prompt"]))
-        elif kind == "retry":
-            if 0 <= int(content["row"]) < self.row_count:
-                self._run.retry([int(content["row"])])
-        elif kind == "cancel":
-            self._run.cancel()
+    def _later(self, work: Callable[[], None]) -> None:
+        """Do what may take a while on the desk's thread; what is wrong is told on the page."""
 
-    def _row(self, row: int) -> dict[str, Any]:
-        error = self._run.pictures.errors.get(row)
-        return {
-            "label": self._run.column.labels[row],
-            "error": None if error is None else str(error),
-            "cells": [
-                {
-                    "prompt": cell.prompt,
-                    "answer": cell.partial if cell.answer is None else cell.answer,
-                    "state": cell.state,
-                    "error": cell.error,
-                    "cached": cell.cached,
-                }
-                for cell in self._run.cells[row]
-            ],
-        }
+        def do() -> None:
+            try:
+                work()
+            except Blip2Error as error:
+                self._notice(error)
+            except Exception as error:
+                _log.exception("the gallery failed")
+                self._notice(Blip2Error(f"that did not work: {type(error).__name__}: {error}"))
+
+        _desk.submit(do)
+
+    def _notice(self, error: Blip2Error) -> None:
+        self._send_if_open({"type": "notice", "text": str(error)})
+
+    def _row_in(self, content: dict[str, Any]) -> int:
+        row = int(content["row"])
+        if not 0 <= row < self.row_count:
+            raise ValueError(row)
+        return row
+
+    def _prompt_in(self, content: dict[str, Any]) -> int:
+        prompt = int(content["prompt_index"])
+        if not 0 <= prompt < len(self._board.prompts):
+            raise ValueError(prompt)
+        return prompt
+
+    def _on_rows(self, content: dict[str, Any]) -> None:
+        start = max(int(content["start"]), 0)
+        stop = min(int(content["stop"]), start + _MOST_ROWS)
+        version, rows = self._view.rows_at(start, stop)
+        self._sent.update(rows)
+        found = [self._row(row) for row in rows]
+        self.send({"type": "rows", "version": version, "start": start, "rows": found})
+
+    def _on_thumbs(self, content: dict[str, Any]) -> None:
+        rows = [int(row) for row in content["rows"] if 0 <= int(row) < self.row_count]
+        self._thumbnails.wish(str(content["view"]), rows, int(content["pixels"]))
+
+    def _on_close(self, content: dict[str, Any]) -> None:
+        self._thumbnails.wish(str(content["view"]), [], 0)
+        self._chat_views.pop(str(content["view"]), None)
+
+    def _on_ask(self, content: dict[str, Any]) -> None:
+        row, prompt = self._row_in(content), self._prompt_in(content)
+        self._board.ask(row, prompt, str(content["prompt"]))
+
+    def _on_retry(self, content: dict[str, Any]) -> None:
+        self._board.retry([self._row_in(content)])
+        self._rows_changed([self._row_in(content)])
+
+    def _on_cancel(self, _content: dict[str, Any]) -> None:
+        self._board.cancel()
+
+    def _on_query(self, content: dict[str, Any]) -> None:
+        self._later(lambda: self._set_query(content["query"]))
+
+    def _on_facets(self, content: dict[str, Any]) -> None:
+        keys, name = [str(key) for key in content["keys"]], str(content["id"])
+
+        def count() -> None:
+            version, facets = self._view.facets(keys)
+            message = {"type": "facets", "id": name, "version": version, "facets": facets}
+            self._send_if_open(message)
+
+        self._later(count)
+
+    def _on_select(self, content: dict[str, Any]) -> None:
+        rows = {int(row) for row in content.get("rows") or () if 0 <= int(row) < self.row_count}
+        if positions := content.get("positions"):
+            rows.update(int(row) for row in self._view.rows_at(*map(int, positions))[1])
+        before = set(self._marked)
+        how = {"set": rows, "add": before | rows, "remove": before - rows}
+        self.selected = sorted(how[content["how"]])
+
+    def _on_ask_many(self, content: dict[str, Any]) -> None:
+        self._later(lambda: self._ask_many(str(content["prompt"]).strip(), content["scope"]))
+
+    def _on_prompts(self, _content: dict[str, Any]) -> None:
+        self._later(
+            lambda: self._send_if_open({"type": "prompts", "prompts": self._asking.store.prompts()})
+        )
+
+    def _on_review(self, content: dict[str, Any]) -> None:
+        row, prompt = self._row_in(content), self._prompt_in(content)
+        action, text = str(content["action"]), content.get("text")
+
+        def review() -> None:
+            cell = self._board.cell(row, prompt)
+            key = self._board.pictures.key_of(row)
+            self._reviews.act(
+                Target(key, cell.prompt, cell.kind),
+                action,
+                text=None if text is None else str(text),
+                model_text=cell.answer,
+                model=self._board.run_of(prompt).located.checkpoint.name,
+                variant=self._board.run_of(prompt).variant.name,
+            )
+            self._reviewed(key)
+
+        self._later(review)
+
+    def _on_undo(self, _content: dict[str, Any]) -> None:
+        self._later(lambda: self._step(self._reviews.undo))
+
+    def _on_redo(self, _content: dict[str, Any]) -> None:
+        self._later(lambda: self._step(self._reviews.redo))
+
+    def _on_picture(self, content: dict[str, Any]) -> None:
+        self._thumbnails.open(self._row_in(content), int(content["pixels"]))
+
+    def _on_chat_open(self, content: dict[str, Any]) -> None:
+        view = str(content["view"])
+        if content["row"] is None:
+            self._chat_views.pop(view, None)
+            return
+        row = self._chat_views[view] = self._row_in(content)
+        self._later(lambda: self._send_chat(row))
+
+    def _on_chat_say(self, content: dict[str, Any]) -> None:
+        row, text, at = self._row_in(content), str(content["text"]), content.get("at")
+        self._later(lambda: self._chats.say(row, text, None if at is None else int(at)))
+
+    # --- what is shown --------------------------------------------------------------------------
+
+    def _set_query(self, message: dict[str, Any]) -> None:
+        self._view.set(parse_query(message))
+        self._show()
+
+    def _show(self) -> None:
+        """Tell the page, and whoever watches `filtered`, what is shown now."""
+        shown = self._view.shown()
+        if shown != self.shown:
+            self.shown = shown
+            self.filtered = self._view.order
+
+    @traitlets.observe("selected")
+    def _select(self, change: Any) -> None:
+        """Tell the page of another selection, wherever it was made."""
+        before, self._marked = self._marked, frozenset(change.new)
+        self.selected_count = len(self._marked)
+        self._send_rows((before ^ self._marked) & self._sent)
+
+    def _ask_many(self, text: str, scope: str) -> None:
+        rows: Sequence[int] | None = None
+        if scope == "selected":
+            rows = self.selected
+        elif scope == "shown" and not self._view.plain:
+            rows = list(self._view.order)
+        if rows is not None and not len(rows):
+            raise Blip2Error(f"no row is {scope}; choose other rows to ask")
+        taken = {prompt.name for prompt in self._board.prompts}
+        name, number = text or "caption", 2
+        while name in taken:
+            name, number = f"{text or 'caption'} ({number})", number + 1
+        prompt = Prompt(name, text, kind_of(text, "question"))
+        run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
+        if text:
+            self._asking.store.put_prompt(text)
+        self._board.add(run.start())
+        self.prompts = self._prompt_list()
+        self._show()
+
+    def _prompt_list(self) -> list[dict[str, str]]:
+        return [{"name": each.name, "text": each.text} for each in self._board.prompts]
+
+    def _step(self, step: Callable[[], Target | None]) -> None:
+        if (target := step()) is not None:
+            self._reviewed(target.image_key)
+
+    def _reviewed(self, image_key: str) -> None:
+        """Show a new word on every row that holds the picture."""
+        self.history = self._reviews.history
+        keys = self._board.pictures.keys
+        self._rows_changed([row for row, key in list(keys.items()) if key == image_key])
+
+    def _send_chat(self, row: int) -> None:
+        if row not in self._chat_views.values():
+            return
+        turns = [
+            {
+                "question": turn.question,
+                "answer": turn.answer,
+                "state": turn.state,
+                "error": turn.error,
+                "confidence": turn.confidence,
+            }
+            for turn in self._chats.turns(row)
+        ]
+        code = self._chats.code(row, self._asking.expression)
+        self._send_if_open({"type": "chat", "row": row, "turns": turns, "code": code})
 
     # --- changes, gathered ----------------------------------------------------------------------
 
@@ -121,19 +351,41 @@ class Gallery(anywidget.AnyWidget):
         with self._lock:
             self._changed.update(rows)
             if self._timer is None:
-                self._timer = threading.Timer(_INTERVAL, self._send_changes)
-                self._timer.daemon = True
-                self._timer.start()
+                self._timer = _soon(_INTERVAL, self._send_changes)
 
     def _send_changes(self) -> None:
         with self._lock:
             rows, self._changed = sorted(self._changed), set()
             self._timer = None
-        for at in range(0, len(rows), _ROWS_A_MESSAGE):
-            piece = rows[at : at + _ROWS_A_MESSAGE]
+            if rows and self._stale is None:
+                self._stale = _soon(_REFRESH_INTERVAL, self._refresh)
+        self._view.changed(rows)
+        # What no view has asked for yet is asked for when it comes on the screen.
+        self._send_rows(row for row in rows if row in self._sent)
+        self.progress = asdict(self._board.progress)
+
+    def _refresh(self) -> None:
+        """Rows may have come to pass the query, or to pass it no more."""
+        with self._lock:
+            self._stale = None
+
+        def refresh() -> None:
+            self._view.refresh()
+            self._show()
+
+        self._later(refresh)
+
+    def _send_rows(self, rows: Iterable[int]) -> None:
+        listed = sorted(rows)
+        for at in range(0, len(listed), _ROWS_A_MESSAGE):
+            piece = listed[at : at + _ROWS_A_MESSAGE]
             changed = [[row, self._row(row)] for row in piece]
             self._send_if_open({"type": "changed", "rows": changed})
-        self.progress = asdict(self._run.progress)
+
+    def _row(self, row: int) -> dict[str, Any]:
+        return self._rows.message(
+            row, self._columns.values(row), self._marked, self._view.duplicates(row)
+        )
 
     def _send_if_open(self, content: dict[str, Any], buffers: Any = None) -> None:
         """Send from a thread of our own, which must live on where the comm does not."""
@@ -142,49 +394,20 @@ class Gallery(anywidget.AnyWidget):
         except Exception:
             _log.debug("a message could not be sent", exc_info=True)
 
-    # --- thumbnails -----------------------------------------------------------------------------
 
-    def _wish(self, view: str, rows: list[int], pixels: int) -> None:
-        """What a view wants now, in place of what it wanted before."""
-        with self._lock:
-            self._wishes.pop(view, None)
-            if rows:
-                self._wishes[view] = (rows, pixels)
-            if self._thumbnailing or not self._wishes:
-                return
-            self._thumbnailing = True
-        _thumbnailers.submit(self._grant_wishes)
+#: What is done about each kind of message.
+_HANDLERS: dict[str, Callable[[Gallery, dict[str, Any]], None]] = {
+    name.removeprefix("_on_"): handler
+    for name, handler in vars(Gallery).items()
+    if name.startswith("_on_")
+}
 
-    def _grant_wishes(self) -> None:
-        while True:
-            with self._lock:
-                if not self._wishes:
-                    self._thumbnailing = False
-                    return
-                view, (rows, pixels) = next(iter(self._wishes.items()))
-                now, later = rows[:_THUMBNAILS_A_MESSAGE], rows[_THUMBNAILS_A_MESSAGE:]
-                del self._wishes[view]
-                if later:
-                    self._wishes[view] = (later, pixels)  # behind the other views' wishes
-            made = [self._thumbnail(row, pixels) for row in now]
-            self._send_if_open(
-                {
-                    "type": "thumbs",
-                    "rows": now,
-                    "pixels": pixels,
-                    "mime": "image/webp",
-                    "errors": [error for _, error in made],
-                },
-                buffers=[data for data, _ in made],
-            )
 
-    def _thumbnail(self, row: int, pixels: int) -> tuple[bytes, str | None]:
-        try:
-            return thumbnail(self._run.pictures.load(row), pixels), None
-        except Blip2Error as error:
-            return b"", str(error)
-        except Exception as error:  # one picture must not end the thread that makes the others
-            return b"", f"{type(error).__name__}: {error}"
+def _soon(seconds: float, work: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _answer_in_subshells(comm: Any) -> None:

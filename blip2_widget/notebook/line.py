@@ -17,6 +17,9 @@ from blip2_widget.errors import Blip2Error
 SUBCOMMANDS = {
     "caption": 'caption pictures:  %blip2 caption df.image ["a photo of"]',
     "ask": 'ask about pictures:  %blip2 ask df.image "how many dogs are there?"',
+    "explore": "look at pictures without a model:  %blip2 explore df",
+    "compare": 'answers side by side:  %blip2 compare df.image "a photo of" --variants '
+    "cpu-fp32,cpu-int8",
     "models": "list the checkpoints and what each needs on this machine",
     "status": "show what is in memory, what is in use by default, and what is stored",
     "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",
@@ -98,6 +101,10 @@ def _bare(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
+def _listed(text: str) -> list[str]:
+    return [piece.strip() for piece in _bare(text).split(",") if piece.strip()]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%blip2", add_help=False, allow_abbrev=False)
     add = parser.add_argument
@@ -110,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a checkpoint: opt-2.7b, demo, …, a folder, a Hub id[@revision]",
     )
     add("--variant", type=_bare, help="auto, or one such as cpu-bf16 or cuda-int4")
+    add("--models", type=_listed, metavar="M,M", help="compare: checkpoints, with commas between")
+    add("--variants", type=_listed, metavar="V,V", help="compare: variants, with commas between")
     add("-n", type=int, help="only the first N rows")
     add("--sample", type=int, metavar="N", help="only N rows, drawn at random (with --seed)")
     add("--seed", type=int, help="makes a random choice repeatable")

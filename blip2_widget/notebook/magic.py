@@ -21,6 +21,7 @@ from traitlets import Float, Int, Unicode
 
 import blip2_widget.api as api
 from blip2_widget.errors import Blip2Error, at_least_one
+from blip2_widget.images import find_pictures, is_table
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
 from blip2_widget.notebook.reports import models_frame, status_text
@@ -81,7 +82,9 @@ class Blip2Magics(Magics):
         options = grammar.parse(line.rstrip(";"))
         options.quiet |= line.endswith(";")
         names = {**self.shell.user_ns, **(local_ns or {})}
-        if options.sub in ("caption", "ask"):
+        if options.sub != "compare" and (options.models or options.variants):
+            raise Blip2Error("--models and --variants are for compare; write -m or --variant")
+        if options.sub in ("caption", "ask", "compare", "explore"):
             return self._look(options, cell, names)
         if cell is not None:
             raise Blip2Error(f"%%blip2 {options.sub} takes no body; write %blip2 {options.sub}")
@@ -102,6 +105,8 @@ class Blip2Magics(Magics):
         if options.out and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
             raise Blip2Error(f"-o takes a variable's name, and {options.out!r} is none")
         images, frame = target(options.words[0], names)
+        if options.sub == "explore" and frame is None and is_table(images):
+            images, frame = images[find_pictures(images)], images
         given = texts(options.words[1:], names)
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
@@ -109,8 +114,18 @@ class Blip2Magics(Magics):
             "frame": frame,
             "title": f"{options.sub} · {options.words[0]}",
             "start": not options.dry_run,
+            "expression": options.words[0],
         }
-        if options.sub == "caption":
+        if options.sub == "explore":
+            if given or cell is not None:
+                raise Blip2Error("explore asks nothing; write %blip2 ask, or ask in the gallery")
+            result = api.explore(images, **call)
+        elif options.sub == "compare":
+            prompts = grammar.prompts_in(cell) if cell is not None else {t: t for t in given}
+            filled = {name: with_variables(text, names) for name, text in prompts.items()}
+            wide = {"models": options.models, "variants": options.variants}
+            result = api.compare(images, filled, **wide, **call)
+        elif options.sub == "caption":
             if len(given) > 1 or cell is not None:
                 raise Blip2Error("a caption has one beginning; use %%blip2 ask for several prompts")
             result = api.caption(images, with_variables("".join(given), names), **call)
@@ -194,9 +209,10 @@ def _shown(result: Result, options: argparse.Namespace) -> Result:
 
 def _plan(result: Result) -> str:
     """What a run would do, for --dry-run."""
-    run = result.run
-    total, stored = run.progress.total, run.count_stored()
+    board = result.board
+    total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
+    names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
     return (
-        f"{len(run.cells)} pictures, {total} answers: {stored} stored already, "
-        f"{total - stored} to compute with {run.located.checkpoint.name} · {run.variant.name}"
+        f"{len(board)} pictures, {total} answers: {stored} stored already, "
+        f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")
     )

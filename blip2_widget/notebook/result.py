@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from blip2_widget.data.frames import error_frame, long_frame, wide_frame
+from blip2_widget.data.frames import agreement_frame, error_frame, long_frame, wide_frame
 from blip2_widget.errors import Blip2Error
-from blip2_widget.run import Progress, Run
+from blip2_widget.run import Board, Progress, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from blip2_widget.api import Asking
     from blip2_widget.notebook.gallery import Gallery
 
 #: Seconds between looks at the interrupt while waiting.
@@ -29,19 +30,27 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(self, run: Run, *, raises: bool = False, stored: bool = True) -> None:
-        self.run = run
+    def __init__(self, board: Board, asking: Asking, *, raises: bool = False) -> None:
+        self.board = board
+        self._asking = asking
         self._raises = raises
-        self._stored = stored
         self._quiet_in: int | None = None
         self._galleries: list[Gallery] = []
 
     def __repr__(self) -> str:
         # The same on every run and machine: saved notebooks are compared by it.
-        what = ", ".join(prompt.name for prompt in self.run.prompts)
-        count = len(self.run.column.values)
+        count = len(self.board)
         pictures = "1 picture" if count == 1 else f"{count} pictures"
-        return f"{what} · {pictures} · {self.run.located.checkpoint.label}"
+        names = ", ".join(prompt.name for prompt in self.board.prompts)
+        labels = dict.fromkeys(run.located.checkpoint.label for run in self.board.runs)
+        return " · ".join(part for part in (names, pictures, ", ".join(labels)) if part)
+
+    @property
+    def run(self) -> Run:
+        """The first run; Blip2Error where nothing was asked."""
+        if not self.board.runs:
+            raise Blip2Error("nothing was asked about these pictures yet")
+        return self.board.runs[0]
 
     @property
     def gallery(self) -> Gallery:
@@ -49,28 +58,33 @@ class Result:
         from blip2_widget.notebook.gallery import Gallery
 
         if not self._galleries:
-            self._galleries.append(Gallery(self.run))
+            self._galleries.append(Gallery(self.board, self._asking))
         return self._galleries[0]
 
     @property
     def progress(self) -> Progress:
         """How far the run is."""
-        return self.run.progress
+        return self.board.progress
 
     @property
     def df(self) -> pd.DataFrame:
         """The caller's frame (a copy) with a column of answers for each prompt."""
-        return wide_frame(self.run)
+        return wide_frame(self.board, self.gallery.review_of)
 
     @property
     def answers(self) -> pd.DataFrame:
         """One line a row and prompt: what was asked, the answer, its state and origin."""
-        return long_frame(self.run)
+        return long_frame(self.board, self.gallery.review_of)
 
     @property
     def errors(self) -> pd.DataFrame:
         """The rows that failed, with what is wrong with each in one line."""
-        return error_frame(self.run)
+        return error_frame(self.board)
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """How often each two columns of answers agree, but for case and spaces at the ends."""
+        return agreement_frame(self.board)
 
     def wait(self, timeout: float | None = None) -> Result:
         """Block until the run has ended, and return the result itself.
@@ -80,13 +94,13 @@ class Result:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while not self.run.wait(_TICK):
+            while not self.board.wait(_TICK):
                 if deadline is not None and time.monotonic() > deadline:
                     raise Blip2Error(f"the run has not ended within {timeout:g} s; it goes on")
         except KeyboardInterrupt:
-            self.run.cancel()
-            progress = self.run.progress
-            again = "running the cell again" if self._stored else ".retry() on the result"
+            self.board.cancel()
+            progress = self.board.progress
+            again = "running the cell again" if self._asking.cache else ".retry() on the result"
             raise Blip2Error(
                 f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
                 f"and {again} goes on from there"
@@ -94,18 +108,18 @@ class Result:
         if self._raises and len(self.errors):
             first = self.errors.iloc[0]
             raise Blip2Error(
-                f"{len(self.errors)} of {self.run.progress.total} answers failed; the first, "
+                f"{len(self.errors)} of {self.board.progress.total} answers failed; the first, "
                 f"{first['picture']}: {first['error']}"
             )
         return self
 
     def cancel(self) -> None:
         """Stop the run; what was answered stays."""
-        self.run.cancel()
+        self.board.cancel()
 
     def retry(self) -> Result:
         """Ask again what failed or was cancelled."""
-        self.run.retry()
+        self.board.retry()
         return self
 
     def ask(self, row: int, prompt: str, name: str | None = None) -> Result:
@@ -114,12 +128,9 @@ class Result:
         `row` counts from 0 in the order shown; `name` is the column of answers (the first where
         it is left out). Raises Blip2Error where there is no such row or column.
         """
-        if not 0 <= row < len(self.run.cells):
-            raise Blip2Error(f"there is no row {row}; rows go from 0 to {len(self.run.cells) - 1}")
-        columns = [each.name for each in self.run.prompts]
-        if name is not None and name not in columns:
-            raise Blip2Error(f"there is no column {name!r}; write one of {', '.join(columns)}")
-        self.run.ask(row, columns.index(name) if name else 0, prompt)
+        if not 0 <= row < len(self.board):
+            raise Blip2Error(f"there is no row {row}; rows go from 0 to {len(self.board) - 1}")
+        self.board.ask(row, self.board.place(name), prompt)
         return self
 
     def _ipython_display_(self) -> None:

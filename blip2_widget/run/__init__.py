@@ -1,8 +1,22 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
+from blip2_widget.run.board import Board, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import columns_in, fill, no_such_column
 from blip2_widget.run.worker import Worker
 
-__all__ = ["Cell", "Progress", "Prompt", "Run", "Worker", "columns_in", "fill", "no_such_column"]
+__all__ = [
+    "Board",
+    "Cell",
+    "Pictures",
+    "Progress",
+    "Prompt",
+    "Run",
+    "Worker",
+    "columns_in",
+    "fill",
+    "no_such_column",
+    "same",
+]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from blip2_widget.model import Kind
 
-State = Literal["waiting", "running", "done", "error", "cancelled"]
-RunState = Literal["waiting", "loading", "running", "done", "cancelled", "failed"]
+#: `unasked` is a cell that its run leaves alone until a person asks it.
+State = Literal["waiting", "running", "done", "error", "cancelled", "unasked"]
+RunState = Literal["idle", "waiting", "loading", "running", "done", "cancelled", "failed"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,14 @@ class CellGrid:
     """
 
     def __init__(
-        self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]], rows: int
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[Sequence[str]],
+        rows: int,
+        asked: Collection[int] | None = None,
     ) -> None:
-        """`texts[prompt][row]` is each prompt's text on each row."""
+        """`texts[prompt][row]` is each prompt's text on each row; `asked` are the rows that are to
+        be answered, all of them where it is None."""
         self.lock = threading.RLock()
         self.rows = [
             [Cell(texts[at][row], prompt.kind) for at, prompt in enumerate(prompts)]
@@ -71,6 +77,10 @@ class CellGrid:
         ]
         self.counts: Counter[State] = Counter()
         self.counts["waiting"] = rows * len(prompts)
+        if asked is not None:
+            for row in set(range(rows)).difference(asked):
+                for cell in self.rows[row]:
+                    self._move(cell, "unasked")
         self.cached = 0
 
     @property

@@ -45,9 +45,16 @@ class Pictures:
     """The pictures of a column by row. `keys` holds the image keys of those that are known, and
     `errors` what is wrong with those that could not be opened."""
 
-    def __init__(self, column: Column, store: Store, max_pixels: int | None) -> None:
-        self.keys: dict[int, str] = {}
-        self.errors: dict[int, ImageError] = {}
+    def __init__(
+        self,
+        column: Column,
+        store: Store,
+        max_pixels: int | None,
+        beside: Pictures | None = None,
+    ) -> None:
+        """What is known of the pictures `beside`, which are the same, is shared with them."""
+        self.keys: dict[int, str] = {} if beside is None else beside.keys
+        self.errors: dict[int, ImageError] = {} if beside is None else beside.errors
         #: Makes a picture ready for the model, once there is one.
         self.prepare: Callable[[Image], NDArray[np.float32]] | None = None
         self._column = column

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -90,8 +90,11 @@ class Run:
         batch_size: int | None = None,
         refresh: bool = False,
         max_pixels: int | None = None,
+        rows: Collection[int] | None = None,
+        beside: Pictures | None = None,
     ) -> None:
-        """`texts[prompt][row]` is each prompt's text on each row. With `refresh` stored answers
+        """`texts[prompt][row]` is each prompt's text on each row. Only `rows` are answered, where
+        they are given. `beside` are the pictures of another run over this column. With `refresh` stored answers
         are computed again. What the `better` variants answered is taken too. `batch_size` counts
         answers; None takes one that suits the device and its memory."""
         self.column = column
@@ -100,8 +103,8 @@ class Run:
         self.located = located
         self.variant = variant
         self.settings = settings
-        self._grid = CellGrid(self.prompts, texts, len(column.values))
-        self.pictures = Pictures(column, store, max_pixels)
+        self._grid = CellGrid(self.prompts, texts, len(column.values), rows)
+        self.pictures = Pictures(column, store, max_pixels, beside)
         self._manager = manager
         self._store = store
         self._answers = Answers(located, variant, settings, store, refresh, better)
@@ -211,7 +214,7 @@ class Run:
         """How far the run is, now."""
         with self._lock:
             counts, left = self._grid.counts, self._grid.open
-            total = counts.total()
+            total = counts.total() - counts["unasked"]
             seconds = time.monotonic() - self._started if self._took is None else self._took
             rate = None
             if self._computing_since is not None and self._computed:

@@ -1,0 +1,140 @@
+"""A column of pictures with all the answers about them, whichever run they come from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.images import Column
+from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.run import Listener, Run
+
+#: What a column of pictures that nothing was asked about says of itself.
+_NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
+#: Of several runs' states, the one that counts for all.
+_BY_WEIGHT = ("running", "loading", "waiting", "failed", "cancelled", "done")
+
+
+class Board:
+    """Runs over one column, side by side: `prompts[k]` is the k-th column of answers.
+
+    What was asked later stands behind what was asked before, so that a place never changes.
+    """
+
+    def __init__(self, column: Column, pictures: Pictures, title: str) -> None:
+        self.column = column
+        self.pictures = pictures
+        self.title = title
+        self.runs: list[Run] = []
+        self._places: list[tuple[Run, int]] = []
+        self._listeners: list[Listener] = []
+
+    def __len__(self) -> int:
+        return len(self.column.values)
+
+    def add(self, run: Run) -> None:
+        """Show a run's answers behind those that are there."""
+        self.runs.append(run)
+        self._places.extend((run, at) for at in range(len(run.prompts)))
+        run.subscribe(self._announce)
+        self._announce(range(len(self)))
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The columns of answers."""
+        return [run.prompts[at] for run, at in self._places]
+
+    def run_of(self, prompt: int) -> Run:
+        """The run that answers the prompt."""
+        return self._places[prompt][0]
+
+    def cell(self, row: int, prompt: int) -> Cell:
+        """What was asked of a row under a prompt, and what came of it."""
+        run, at = self._places[prompt]
+        return run.cells[row][at]
+
+    def cells(self, row: int) -> list[Cell]:
+        """A row's cells, in the order of `prompts`."""
+        return [run.cells[row][at] for run, at in self._places]
+
+    def ask(self, row: int, prompt: int, text: str) -> None:
+        """Ask one picture anew, ahead of everything that is queued."""
+        run, at = self._places[prompt]
+        run.ask(row, at, text)
+
+    def retry(self, rows: Collection[int] | None = None) -> None:
+        """Ask again what failed or was cancelled, on the given rows or on all."""
+        for run in self.runs:
+            run.retry(rows)
+        for row in self.pictures.errors.keys() & set(rows or ()):
+            self.pictures.errors.pop(row, None)
+
+    def cancel(self) -> None:
+        """Stop all runs; answers that are there stay."""
+        for run in self.runs:
+            run.cancel()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until no run has anything left to do; False after `timeout` seconds.
+
+        Raises the Blip2Error that stopped a run, if one did.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return all(
+            run.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
+            for run in list(self.runs)
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """How far all runs are, as if they were one."""
+        each = [run.progress for run in list(self.runs)]
+        if not each:
+            return _NOTHING_ASKED
+        if len(each) == 1:
+            return each[0]
+        working = min(each, key=lambda one: _BY_WEIGHT.index(one.state))
+        return replace(
+            working,
+            done=sum(one.done for one in each),
+            total=sum(one.total for one in each),
+            failed=sum(one.failed for one in each),
+            cached=sum(one.cached for one in each),
+            seconds=sum(one.seconds or 0 for one in each),
+            model=" / ".join(dict.fromkeys(one.model for one in each)),
+            variant=" / ".join(dict.fromkeys(one.variant for one in each)),
+        )
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` whenever rows change, or with no rows when only the progress does."""
+        self._listeners.append(listener)
+
+    def place(self, name: str | None) -> int:
+        """The number of a column of answers by its name; the first where there is no name.
+
+        Raises Blip2Error where there is none.
+        """
+        names = [each.name for each in self.prompts]
+        if not names:
+            raise Blip2Error("nothing was asked about these pictures yet")
+        if name is not None and name not in names:
+            raise Blip2Error(f"there is no column {name!r}; write one of {', '.join(names)}")
+        return names.index(name) if name else 0
+
+    def agreement(self, row: int) -> bool | None:
+        """Whether a row's answers are all the same, but for case and spaces at their ends; None
+        where fewer than two are there."""
+        answers = [cell.answer for cell in self.cells(row) if cell.answer is not None]
+        return None if len(answers) < 2 else same(answers)
+
+    def _announce(self, rows: Iterable[int]) -> None:
+        for listener in tuple(self._listeners):
+            listener(rows)
+
+
+def same(answers: Sequence[str]) -> bool:
+    """Whether answers are one, but for case and spaces at their ends."""
+    return len({answer.strip().casefold() for answer in answers}) == 1
