@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 import blip2_widget
+from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
 from blip2_widget.session import Session
@@ -85,8 +87,11 @@ def test_rows_come_as_asked_and_within_bounds(make: Any) -> None:
             "state": "done",
             "error": None,
             "cached": False,
+            "confidence": pytest.approx(math.exp(result.answers.logprob[1])),
+            "review": None,
         }
     ]
+    assert good["id"] == 1 and good["values"] == [] and not good["selected"]
     assert "is not a picture" in broken["error"]
     assert broken["cells"][0]["state"] == "error"
     receive(gallery, type="rows", view="v", start=-5, stop=2)
@@ -128,7 +133,7 @@ def test_a_newer_wish_replaces_the_one_before(make: Any, pictures: list[Any]) ->
     _, gallery, sent = make(pictures[:1] * 400, start=False)
     receive(gallery, type="thumbs", view="v", rows=list(range(300)), pixels=256)
     receive(gallery, type="thumbs", view="v", rows=[399], pixels=256)
-    until(lambda: not gallery._thumbnailing)
+    until(lambda: not gallery._thumbnails._working)
     made = [row for content in of_type(sent, "thumbs") for row in content["rows"]]
     assert made[-1] == 399 and len(made) < 100
 
@@ -137,7 +142,7 @@ def test_a_closed_view_gets_no_more_thumbnails(make: Any, pictures: list[Any]) -
     _, gallery, sent = make(pictures[:1] * 400, start=False)
     receive(gallery, type="thumbs", view="v", rows=list(range(400)), pixels=256)
     receive(gallery, type="close", view="v")
-    until(lambda: not gallery._thumbnailing)
+    until(lambda: not gallery._thumbnails._working)
     assert sum(len(content["rows"]) for content in of_type(sent, "thumbs")) < 100
 
 
@@ -145,6 +150,7 @@ def test_a_prompt_asked_on_the_page_is_answered_there(make: Any) -> None:
     result, gallery, sent = make()
     result.wait(30)
     until(lambda: gallery.progress["state"] == "done")
+    receive(gallery, type="rows", view="v", start=0, stop=5)
     sent.clear()
     receive(gallery, type="ask", row=3, prompt_index=0, prompt="what is it?")
     result.wait(30)
@@ -169,8 +175,19 @@ def test_retry_and_cancel_act_on_the_run(make: Any, pictures: list[Any], tmp_pat
     assert waiting.progress.state == "cancelled"
 
 
+def test_rows_that_nobody_looked_at_are_not_sent(make: Any) -> None:
+    result, gallery, sent = make()
+    receive(gallery, type="rows", view="v", start=0, stop=2)
+    result.wait(30)
+    until(lambda: gallery.progress["state"] == "done")
+    changed = {row for content in of_type(sent, "changed") for row, _ in content["rows"]}
+    assert changed <= {0, 1}
+
+
 def test_many_changes_go_in_few_messages(make: Any) -> None:
     _, gallery, sent = make(["gone.png"] * 1200, start=False)
+    for start in (0, 600):
+        receive(gallery, type="rows", view="v", start=start, stop=start + 600)
     for row in range(1200):
         gallery._rows_changed([row])
     until(lambda: sum(len(each["rows"]) for each in of_type(sent, "changed")) == 1200)
@@ -213,10 +230,11 @@ def test_a_closed_comm_ends_neither_thumbnails_nor_changes(make: Any, pictures: 
     def closed(*_: Any, **__: Any) -> None:
         raise RuntimeError("the comm is closed")
 
+    receive(gallery, type="rows", view="v", start=0, stop=5)
     works, gallery.send = gallery.send, closed
     receive(gallery, type="thumbs", view="v", rows=[0], pixels=64)
     gallery._rows_changed([0])
-    until(lambda: not gallery._thumbnailing and gallery._timer is None)
+    until(lambda: not gallery._thumbnails._working and gallery._timer is None)
     gallery.send = works
     receive(gallery, type="thumbs", view="v", rows=[1], pixels=64)
     gallery._rows_changed([1])
@@ -228,3 +246,181 @@ def test_hostile_texts_go_as_plain_texts(make: Any, pictures: list[Any]) -> None
     result = blip2_widget.ask([pictures[0]], {text: text}, title=text)
     gallery = result.gallery
     assert gallery.title == text and gallery.prompts == [{"name": text, "text": text}]
+
+
+# --- what is shown, selected, said ----------------------------------------------------------------
+
+
+@pytest.fixture
+def answered(make: Any, noise: list[Image.Image]) -> tuple[Result, Gallery, Sent]:
+    """Four pictures, the last equal to the first, with answers that a test can tell apart."""
+    result, gallery, sent = make([*noise[:3], noise[0]])
+    result.wait(30)
+    until(lambda: gallery.progress["state"] == "done")
+    for row, answer in enumerate(["a dog", "a cat", "a dog", "an owl"]):
+        result.board.cell(row, 0).answer = answer
+    gallery._rows_changed(range(4))
+    until(lambda: gallery._timer is None)
+    receive(gallery, type="rows", view="v", start=0, stop=4)
+    return result, gallery, sent
+
+
+def shown_rows(gallery: Gallery, sent: Sent) -> list[int]:
+    sent.clear()
+    receive(gallery, type="rows", view="v", start=0, stop=10)
+    (message,) = of_type(sent, "rows")
+    assert message["version"] == gallery.shown["version"]
+    return [row["id"] for row in message["rows"]]
+
+
+def query(**parts: Any) -> dict[str, Any]:
+    return {"search": "", "filters": [], "sort": None, "unique": False} | parts
+
+
+def test_a_query_of_the_page_chooses_and_orders_rows(answered: Any) -> None:
+    _, gallery, sent = answered
+    receive(gallery, type="query", query=query(search="dog"))
+    until(lambda: gallery.shown["count"] == 2)
+    assert shown_rows(gallery, sent) == [0, 2] and list(gallery.filtered) == [0, 2]
+    receive(gallery, type="query", query=query(sort={"key": "answer:0", "descending": False}))
+    until(lambda: gallery.shown["count"] == 4)
+    assert shown_rows(gallery, sent) == [1, 0, 2, 3]
+    receive(gallery, type="query", query=query(unique=True))
+    until(lambda: gallery.shown["count"] == 3)
+    assert shown_rows(gallery, sent) == [0, 1, 2]
+
+
+def test_facets_count_what_is_shown(answered: Any) -> None:
+    _, gallery, sent = answered
+    receive(gallery, type="facets", id="f", keys=["answer:0"])
+    until(lambda: bool(of_type(sent, "facets")))
+    (message,) = of_type(sent, "facets")
+    (facet,) = message["facets"]
+    assert message["id"] == "f" and facet["distinct"] == 3
+    assert facet["values"][0] == {"value": "a dog", "count": 2}
+
+
+def test_a_query_that_makes_no_sense_is_told_on_the_page(answered: Any) -> None:
+    _, gallery, sent = answered
+    receive(gallery, type="query", query=query(filters=[{"key": "answr:0", "values": ["x"]}]))
+    until(lambda: bool(of_type(sent, "notice")) or bool(gallery.shown["error"]))
+    assert gallery.shown["count"] == 4
+
+
+def test_python_asks_the_same_and_hears_of_it(answered: Any) -> None:
+    _, gallery, sent = answered
+    heard: list[Any] = []
+    gallery.observe(lambda change: heard.append(list(change.new)), "filtered")
+    gallery.show("cat")
+    assert heard == [[1]] and gallery.shown["query"]["search"] == "cat"
+    with pytest.raises(Blip2Error):
+        gallery.show(sort="no such key")
+
+
+def test_selecting_on_the_page_and_in_python_is_one(answered: Any) -> None:
+    _, gallery, sent = answered
+    receive(gallery, type="select", how="add", rows=[2, 99, -1])
+    receive(gallery, type="select", how="add", positions=[0, 2])
+    assert gallery.selected == [0, 1, 2] and gallery.selected_count == 3
+    sent.clear()
+    gallery.selected = [3]
+    (message,) = of_type(sent, "changed")
+    assert {row: each["selected"] for row, each in message["rows"]} == {
+        0: False,
+        1: False,
+        2: False,
+        3: True,
+    }
+
+
+def test_selected_can_be_linked_with_another_widget(answered: Any) -> None:
+    from traitlets import HasTraits, List, link
+
+    class Other(HasTraits):  # type: ignore[misc]
+        rows = List()
+
+    _, gallery, _ = answered
+    other = Other()
+    link((gallery, "selected"), (other, "rows"))
+    receive(gallery, type="select", how="set", rows=[1])
+    assert other.rows == [1]
+    other.rows = [2, 3]
+    assert gallery.selected == [2, 3]
+
+
+@pytest.mark.parametrize(("scope", "asked"), [("all", 4), ("shown", 2), ("selected", 1)])
+def test_the_prompt_bar_asks_the_rows_it_says(answered: Any, scope: str, asked: int) -> None:
+    result, gallery, sent = answered
+    gallery.show("dog")
+    gallery.selected = [1]
+    receive(gallery, type="ask_many", prompt="is it small?", scope=scope)
+    until(lambda: len(gallery.prompts) == 2)
+    result.wait(60)
+    states = [result.board.cell(row, 1).state for row in range(4)]
+    assert states.count("done") == asked and states.count("unasked") == 4 - asked
+    assert "is it small?" in result.df.columns
+    receive(gallery, type="prompts")
+    until(lambda: bool(of_type(sent, "prompts")))
+    assert of_type(sent, "prompts")[-1]["prompts"][0] == "is it small?"
+
+
+def test_a_prompt_that_names_no_column_is_told_on_the_page(answered: Any) -> None:
+    _, gallery, sent = answered
+    receive(gallery, type="ask_many", prompt="is it a {knd}?", scope="all")
+    until(lambda: bool(of_type(sent, "notice")))
+    assert "knd" in of_type(sent, "notice")[0]["text"] and len(gallery.prompts) == 1
+
+
+def test_a_correction_counts_on_every_equal_picture_and_can_be_undone(answered: Any) -> None:
+    result, gallery, sent = answered
+    receive(gallery, type="review", row=0, prompt_index=0, action="correct", text="a wolf")
+    until(lambda: gallery.history["undo"] == 1)
+    # The last picture is the same one; it has the same prompt.
+    assert list(result.df.caption) == ["a wolf", "a cat", "a dog", "a wolf"]
+    line = result.answers.iloc[0]
+    assert (line.answer, line.corrected, line.review) == ("a dog", "a wolf", "corrected")
+    receive(gallery, type="undo")
+    until(lambda: gallery.history == {"undo": 0, "redo": 1})
+    assert result.df.caption[0] == "a dog"
+    receive(gallery, type="redo")
+    until(lambda: gallery.history == {"undo": 1, "redo": 0})
+    assert result.df.caption[0] == "a wolf"
+    until(lambda: bool(of_type(sent, "changed")))
+
+
+def test_reviews_come_back_with_the_same_pictures(answered: Any, make: Any, noise: Any) -> None:
+    _, gallery, _ = answered
+    receive(gallery, type="review", row=1, prompt_index=0, action="reject")
+    receive(gallery, type="review", row=1, prompt_index=0, action="flag")
+    until(lambda: gallery.history["undo"] == 2)
+    again, other, sent = make([noise[1]])
+    again.wait(30)
+    receive(other, type="rows", view="v", start=0, stop=1)
+    review = of_type(sent, "rows")[0]["rows"][0]["cells"][0]["review"]
+    assert review["status"] == "rejected" and review["flagged"]
+
+
+def test_a_large_picture_comes_with_its_own_size(make: Any) -> None:
+    _, gallery, sent = make()
+    receive(gallery, type="picture", row=1, pixels=600)
+    until(lambda: bool(of_type(sent, "picture")))
+    content, (data,) = next(each for each in sent if each[0]["type"] == "picture")
+    assert (content["width"], content["height"], content["error"]) == (900, 300, None)
+    assert Image.open(io.BytesIO(data)).size == (600, 200)
+    receive(gallery, type="picture", row=2, pixels=600)
+    until(lambda: len(of_type(sent, "picture")) == 2)
+    assert "is not a picture" in of_type(sent, "picture")[1]["error"]
+
+
+def test_a_conversation_streams_to_the_view_that_shows_it(make: Any) -> None:
+    _, gallery, sent = make(start=False)
+    receive(gallery, type="chat_open", view="v", row=0)
+    until(lambda: bool(of_type(sent, "chat")))
+    assert of_type(sent, "chat")[0]["turns"] == []
+    receive(gallery, type="chat_say", row=0, text="what is it?")
+    until(lambda: of_type(sent, "chat")[-1]["turns"][0:1] != [])
+    until(lambda: of_type(sent, "chat")[-1]["turns"][0]["state"] == "done")
+    receive(gallery, type="chat_say", row=0, text="and where?")
+    until(lambda: [t["state"] for t in of_type(sent, "chat")[-1]["turns"]] == ["done"] * 2)
+    receive(gallery, type="chat_say", row=0, text="what colour?", at=0)
+    until(lambda: [t["question"] for t in of_type(sent, "chat")[-1]["turns"]] == ["what colour?"])

@@ -500,7 +500,7 @@ def test_images_that_are_opened_lazily_are_read_by_one_thread_at_a_time(
     images = [Image.open(paths[0])] * 3 + [Image.open(path) for path in paths]
     with Path(paths[0]).open("rb") as one, Path(paths[1]).open("rb") as two:
         result = blip2_widget.caption([*images, one, two, one, two], batch_size=16)
-        result.gallery._wish("v", list(range(len(images))), 64)
+        result.gallery._thumbnails.wish("v", list(range(len(images))), 64)
         assert list(result.wait(60).errors.error) == []
 
 

@@ -1,0 +1,68 @@
+"""Several runs over one column, as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import blip2_widget
+from blip2_widget.errors import Blip2Error
+from blip2_widget.run import Prompt, same
+from blip2_widget.session import Session
+
+
+@pytest.fixture(autouse=True)
+def tiny(own_session: Session, tiny_opt: Path) -> None:
+    own_session.defaults.model = str(tiny_opt)
+    own_session.defaults.max_new_tokens = 3
+
+
+def test_a_board_of_nothing_asked_is_idle_and_takes_runs(noise: list[Image.Image]) -> None:
+    result = blip2_widget.explore(noise[:3])
+    assert result.progress.state == "idle" and result.progress.total == 0
+    assert list(result.wait(1).df.columns) == ["image"]
+    with pytest.raises(Blip2Error, match="nothing was asked"):
+        result.ask(0, "what is it?")
+    run = result._asking.run([Prompt("what", "what is it?", "question")], rows=[0, 2])
+    result.board.add(run.start())
+    result.wait(60)
+    assert result.progress.total == 2 and result.progress.done == 2
+    assert [result.board.cell(row, 0).state for row in range(3)] == ["done", "unasked", "done"]
+    # What its run left alone can still be asked.
+    result.ask(1, "and this?").wait(60)
+    assert result.board.cell(1, 0).state == "done" and result.progress.total == 3
+
+
+def test_rows_left_alone_are_not_asked_by_retry_nor_cancelled(noise: list[Image.Image]) -> None:
+    result = blip2_widget.explore(noise[:3])
+    run = result._asking.run([Prompt("what", "what is it?", "question")], rows=[1])
+    result.board.add(run)
+    run.cancel()
+    run.retry()
+    assert [cells[0].state for cells in run.cells] == ["unasked", "waiting", "unasked"] or (
+        run.wait(60) and [cells[0].state for cells in run.cells] == ["unasked", "done", "unasked"]
+    )
+
+
+def test_compare_puts_every_prompt_to_every_variant(noise: list[Image.Image]) -> None:
+    result = blip2_widget.compare(
+        noise[:4], {"what": "what is it?"}, variants=["cpu-fp32", "cpu-int8"]
+    ).wait(120)
+    names = [prompt.name for prompt in result.board.prompts]
+    assert names == ["what · cpu-fp32", "what · cpu-int8"]
+    assert list(result.df.columns) == ["image", *names]
+    (line,) = result.agreement.to_dict("records")
+    equal = sum(result.df[names[0]] == result.df[names[1]])
+    assert line["both answered"] == 4 and line["agree"] == equal and line["share"] == equal / 4
+    assert set(result.answers.variant) == {"cpu-fp32", "cpu-int8"}
+
+
+def test_compare_of_one_says_what_is_missing(noise: list[Image.Image]) -> None:
+    with pytest.raises(Blip2Error, match="nothing to compare; give two prompts"):
+        blip2_widget.compare(noise[:1], "what is it?")
+
+
+def test_case_and_spaces_do_not_make_answers_differ() -> None:
+    assert same(["Yes ", "yes"]) and not same(["yes", "no"])
