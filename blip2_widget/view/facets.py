@@ -1,0 +1,89 @@
+"""The values under a key and how many rows have each, to choose filters by."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from blip2_widget.view.columns import number_text
+from blip2_widget.view.query import Query
+from blip2_widget.view.table import Table
+from blip2_widget.view.values import Floats, Mask, Numbers
+
+#: The most values that are told, the bins of a histogram, and how many whole numbers are values.
+_MOST = 50
+_BINS = 20
+_FEW = 20
+
+
+def facets(table: Table, keys: Iterable[str], query: Query) -> list[dict[str, Any]]:
+    """A facet for each key, as the page knows it.
+
+    Each is counted among the rows that pass the search and all filters but the key's own, so that
+    it shows what another choice would give. Raises Blip2Error for no key.
+    """
+    with table.lock:
+        table.catch_up()
+        filtered = {each.key for each in query.filters}
+        shown = table.mask(query)
+        return [
+            _facet(table, key, table.mask(query, without=key) if key in filtered else shown)
+            for key in dict.fromkeys(keys)
+        ]
+
+
+def _facet(table: Table, key: str, rows: Mask | None) -> dict[str, Any]:
+    values = table.values(key)
+    facet: dict[str, Any] = {"key": key, "label": table.label(key), "values": [], "bins": []}
+    if isinstance(values, Numbers):
+        array = values.array if rows is None else values.array[rows]
+        if not _are_few_whole(values):
+            finite = array[np.isfinite(array)]
+            distinct = len(np.unique(finite))
+            return facet | {"kind": "histogram", "distinct": distinct, "bins": _bins(finite)}
+        counts = _number_counts(array)
+    else:
+        counts = values.counts(rows)
+    return facet | {"kind": "values", "distinct": len(counts), "values": _most(counts)}
+
+
+def _most(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """The most frequent values, those of one count by their text."""
+    least = heapq.nlargest(_MOST, counts.values())[-1:] or [0]
+    often = [(-count, value) for value, count in counts.items() if count >= least[0]]
+    return [{"value": value, "count": -count} for count, value in heapq.nsmallest(_MOST, often)]
+
+
+def _are_few_whole(numbers: Numbers) -> bool:
+    """Whether the column holds whole numbers, few enough to be told one by one."""
+    there = numbers.array[~np.isnan(numbers.array)]
+    if not np.isfinite(there).all() or not (there == np.floor(there)).all():
+        return False
+    # Most columns of many numbers show it at once.
+    return len(np.unique(there[:1000])) <= _FEW and len(np.unique(there)) <= _FEW
+
+
+def _number_counts(array: Floats) -> dict[str, int]:
+    found, counts = np.unique(array, return_counts=True)
+    names = ["" if np.isnan(each) else number_text(float(each)) for each in found]
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _bins(array: Floats) -> list[dict[str, Any]]:
+    """Equal bins from the smallest number to the largest; one bin where all are the same."""
+    if not len(array):
+        return []
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        return [{"min": low, "max": high, "count": len(array)}]
+    share = np.linspace(0.0, 1.0, _BINS + 1)
+    edges = low * (1 - share) + high * share  # no difference, which could be no number
+    edges[0], edges[-1] = low, high
+    counts, _ = np.histogram(array, edges)
+    return [
+        {"min": float(edges[at]), "max": float(edges[at + 1]), "count": int(counts[at])}
+        for at in range(_BINS)
+    ]

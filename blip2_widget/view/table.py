@@ -1,0 +1,279 @@
+"""All rows by key: which of them a query lets through, and in which order."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.view.columns import FrameColumns, Objects
+from blip2_widget.view.errors import unknown
+from blip2_widget.view.query import Filter, Query
+from blip2_widget.view.rows import Rows
+from blip2_widget.view.search import SearchIndex
+from blip2_widget.view.values import Ints, Mask, Numbers, Texts, Values
+
+#: Keys of a row, and of its answer to one prompt, as `name:NUMBER`.
+_OF_ROWS = ("label", "row", "error", "agreement")
+_OF_ANSWERS = ("answer", "state", "confidence", "review")
+_OF_ANSWER = re.compile(f"({'|'.join(_OF_ANSWERS)}):([0-9]{{1,9}})")
+_COLUMN = "column:"
+
+#: Not a key of queries: by what equal pictures are known.
+_PICTURE = "picture"
+
+#: Longer values of a frame are searched up to here.
+_SEARCHED = 2000
+
+Order = range | Ints
+
+
+class Table:
+    """Rows as arrays, one for each key that was asked for, brought up to date before each use.
+
+    What is asked of a table may be asked on any thread, one after the other; `changed` never waits.
+    """
+
+    def __init__(self, rows: Rows, columns: FrameColumns) -> None:
+        self.rows = rows
+        self.columns = columns
+        self.count = rows.count
+        self.lock = threading.RLock()
+        self.search = SearchIndex(self._searched, rows.count)
+        self._values: dict[str, Values] = {}
+        self._changed_lock = threading.Lock()
+        self._changed: set[int] = set()
+        self._prompts = len(rows.prompts)
+        self._texts: list[Objects] | None = None
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    def changed(self, rows: Iterable[int]) -> None:
+        """These rows' answers, reviews or pictures may be others by now."""
+        found = {row for row in rows if 0 <= row < self.count}
+        with self._changed_lock:
+            self._changed |= found
+        self.search.changed(found)
+
+    def catch_up(self) -> None:
+        """Read what has changed."""
+        with self.lock:
+            with self._changed_lock:
+                changed, self._changed = self._changed, set()
+            if self._prompts != len(self.rows.prompts):
+                self._prompts = len(self.rows.prompts)
+                self._values.pop("agreement", None)
+                self.search.changed(range(self.count))
+            rows = sorted(changed)
+            try:
+                for values in self._values.values() if rows else ():
+                    values.update(rows)
+            except BaseException:  # an interrupt above all: they are still to be read
+                with self._changed_lock:
+                    self._changed |= changed
+                raise
+
+    # --- queries ----------------------------------------------------------------------------------
+
+    def apply(self, query: Query) -> Order:
+        """The rows that the query lets through, in its order. Raises Blip2Error."""
+        with self.lock:
+            self.catch_up()
+            mask = self.mask(query)
+            if query.sort is None and (mask is None or mask.all()):
+                return range(self.count)
+            rows: Ints = (
+                np.arange(self.count, dtype=np.int32)
+                if mask is None
+                else np.flatnonzero(mask).astype(np.int32)
+            )
+            if query.sort is not None:
+                values = self.values(query.sort.key)
+                numbers = values.sorting(rows, query.sort.descending)
+                rows = rows[np.argsort(numbers, kind="stable")]
+            is_plain = len(rows) == self.count and bool((rows[1:] > rows[:-1]).all())
+            return range(self.count) if is_plain else rows
+
+    def mask(self, query: Query, without: str | None = None) -> Mask | None:
+        """The rows that the query lets through, the filters by one key aside; None for all."""
+        with self.lock:
+            mask = self.search.find(query.search)
+            for each in query.filters:
+                if each.key != without:
+                    passing = self._passing(each)
+                    mask = passing if mask is None else mask & passing
+            return self._first_of_equals(mask) if query.unique else mask
+
+    def _passing(self, wanted: Filter) -> Mask:
+        values = self.values(wanted.key)
+        mask = np.zeros(self.count, dtype=np.bool_)
+        if wanted.values is not None:
+            mask |= values.passing(wanted.values)
+        if wanted.has_range:
+            if isinstance(values, Texts):
+                raise Blip2Error(
+                    f"{wanted.key!r} holds no numbers: filter it by values, not by min and max"
+                )
+            mask |= values.within(wanted.low, wanted.high)
+        return mask
+
+    def _first_of_equals(self, mask: Mask | None) -> Mask:
+        """Of the rows that pass, the first of each picture, and all whose picture is not known."""
+        codes = self.pictures.codes
+        passing = np.arange(self.count) if mask is None else np.flatnonzero(mask)
+        first = np.zeros(len(self.pictures.values), dtype=np.intp)
+        first[codes[passing[::-1]]] = passing[::-1]  # the last one written stays
+        kept = passing[(codes[passing] == 0) | (first[codes[passing]] == passing)]
+        found = np.zeros(self.count, dtype=np.bool_)
+        found[kept] = True
+        return found
+
+    # --- keys -------------------------------------------------------------------------------------
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key that can be filtered and sorted by."""
+        columns = [_COLUMN + name for name in self.columns.names]
+        prompts = range(len(self.rows.prompts))
+        return [*_OF_ROWS, *columns, *(f"{name}:{at}" for at in prompts for name in _OF_ANSWERS)]
+
+    @property
+    def pictures(self) -> Texts:
+        """By what equal pictures are known, as far as they are."""
+        values = self.values(_PICTURE)
+        assert isinstance(values, Texts)
+        return values
+
+    def values(self, key: str) -> Values:
+        """The values under a key, read once and then kept up. Raises Blip2Error for no key."""
+        with self.lock:
+            if key not in self._values:
+                # Before the rows are read: what changes while they are is then read again.
+                self.catch_up()
+                self._values[key] = self._read(key)
+            return self._values[key]
+
+    def label(self, key: str) -> str:
+        """What a person calls a key. Raises Blip2Error for no key."""
+        answers = _OF_ANSWER.fullmatch(key)
+        if answers is None:
+            names = {"label": "picture", "error": "broken picture"}
+            return key.removeprefix(_COLUMN) if key.startswith(_COLUMN) else names.get(key, key)
+        kind, prompts = answers[1], self.rows.prompts
+        if not int(answers[2]) < len(prompts):
+            raise unknown("key", key, self.keys)
+        name = prompts[int(answers[2])].name
+        if kind == "answer":
+            return name
+        return kind if len(prompts) == 1 else f"{kind} of {name}"
+
+    def _read(self, key: str) -> Values:
+        if key.startswith(_COLUMN):
+            return self._column(key.removeprefix(_COLUMN))
+        answers = _OF_ANSWER.fullmatch(key)
+        if answers is not None and int(answers[2]) < len(self.rows.prompts):
+            return self._of_answers(answers[1], int(answers[2]))
+        rows, count = self.rows, self.count
+        if key == "row":
+            return Numbers(np.arange(count, dtype=np.float64))
+        if key == "label":
+            return _Fixed(rows.labels.__getitem__, count)
+        if key == "error":
+            return Texts(lambda row: _truth(rows.picture_error(row) is not None), count)
+        if key == "agreement":
+            return Texts(self._agreement, count)
+        if key == _PICTURE:
+            return Texts(rows.picture_key, count)
+        raise unknown("key", key, self.keys)
+
+    def _column(self, name: str) -> Values:
+        if self.columns.kind(name) == "number":
+            return Numbers(self.columns.numbers(name))
+        texts = self.columns.texts(name)
+        return _Fixed(texts.__getitem__, self.count)
+
+    def _of_answers(self, kind: str, prompt: int) -> Values:
+        rows, count = self.rows, self.count
+        if kind == "answer":
+            return Texts(partial(_answer, rows, prompt), count)
+        if kind == "state":
+            return Texts(lambda row: rows.cell(row, prompt).state, count)
+        if kind == "review":
+            return Texts(partial(_review, rows, prompt), count, missing="none", parts=str.split)
+        read = partial(_confidence, rows, prompt)
+        return Numbers(np.fromiter(map(read, range(count)), np.float64, count), read)
+
+    def _agreement(self, row: int) -> str | None:
+        """Whether all answers of a row are the same; None where there are not several."""
+        answers = {_answer(self.rows, at, row) for at in range(len(self.rows.prompts))}
+        if None in answers or len(self.rows.prompts) < 2:
+            return None
+        return _truth(len({each.strip().casefold() for each in answers if each is not None}) == 1)
+
+    # --- texts ------------------------------------------------------------------------------------
+
+    def _searched(self, row: int) -> Iterator[str]:
+        """All that a row says."""
+        rows = self.rows
+        yield rows.labels[row]
+        for texts in self._frame_texts():
+            if texts[row]:
+                yield texts[row][:_SEARCHED]
+        error = rows.picture_error(row)
+        if error:
+            yield error
+        for prompt in range(len(rows.prompts)):
+            cell, review = rows.cell(row, prompt), rows.review(row, prompt)
+            if cell.prompt:
+                yield cell.prompt
+            if cell.answer:
+                yield cell.answer
+            if cell.error:
+                yield cell.error
+            if review is not None and review.text:
+                yield review.text
+
+    def _frame_texts(self) -> list[Objects]:
+        if self._texts is None:
+            columns = self.columns
+            names = [name for name in columns.names if columns.kind(name) == "text"]
+            self._texts = [columns.texts(name) for name in names]
+        return self._texts
+
+
+class _Fixed(Texts):
+    """Texts that never change."""
+
+    def update(self, rows: object) -> None:
+        pass
+
+
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _answer(rows: Rows, prompt: int, row: int) -> str | None:
+    """The answer that counts: the person's text where there is one."""
+    review = rows.review(row, prompt)
+    if review is not None and review.text is not None:
+        return review.text
+    return rows.cell(row, prompt).answer
+
+
+def _confidence(rows: Rows, prompt: int, row: int) -> float:
+    logprob = rows.cell(row, prompt).logprob
+    return math.nan if logprob is None else math.exp(min(logprob, 0.0))
+
+
+def _review(rows: Rows, prompt: int, row: int) -> str | None:
+    """What a person said of an answer, in words that a filter takes one by one."""
+    review = rows.review(row, prompt)
+    if review is None:
+        return None
+    said = [review.status] if review.status else []
+    return " ".join(said + ["flagged"] * review.flagged) or None
