@@ -1,8 +1,21 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
 from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.reviews import Reviews, Target, target_of
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import columns_in, fill, no_such_column
 from blip2_widget.run.worker import Worker
 
-__all__ = ["Cell", "Progress", "Prompt", "Run", "Worker", "columns_in", "fill", "no_such_column"]
+__all__ = [
+    "Cell",
+    "Progress",
+    "Prompt",
+    "Reviews",
+    "Run",
+    "Target",
+    "Worker",
+    "columns_in",
+    "fill",
+    "no_such_column",
+    "target_of",
+]
