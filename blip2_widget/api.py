@@ -203,7 +203,7 @@ def _asking(
 
 @dataclass(frozen=True)
 class Asking:
-    """How the pictures of a column are asked: what one call of `ask` said, for all runs it makes."""
+    """How the pictures of a column are asked: what one call said, for all runs that it makes."""
 
     column: Column
     store: Store
@@ -217,17 +217,26 @@ class Asking:
     expression: str = ""
 
     @property
+    def options(self) -> str:
+        """What a magic line needs to say of the model: "-m demo"; empty for the defaults."""
+        default = current().defaults
+        model = "" if self.model == default.model else f"-m {self.model}"
+        variant = "" if self.variant == default.variant else f"--variant {self.variant}"
+        return f"{model} {variant}".strip()
+
+    @property
     def line(self) -> str:
         """The end of a magic line that asks the same column alike; empty where it has no name."""
-        if not self.expression:
-            return ""
-        default = current().defaults
-        model = "" if self.model == default.model else f" -m {self.model}"
-        return (
-            self.expression
-            + model
-            + ("" if self.variant == default.variant else f" --variant {self.variant}")
-        )
+        return f"{self.expression} {self.options}".strip() if self.expression else ""
+
+    @property
+    def known_as(self) -> str:
+        """What people's words on the checkpoint's answers are kept under."""
+        return locate(parse(self.model)).checkpoint.known_as
+
+    def about(self, column: Column, anew: bool) -> Asking:
+        """The same of other pictures; with `anew` what is stored is computed again."""
+        return dataclasses.replace(self, column=column, refresh=self.refresh or anew)
 
     def run(
         self,

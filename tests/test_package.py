@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"images", "model", "store"},
     "data": {"run"},
     "view": {"data", "images"},
-    "notebook": {"data", "images", "model", "run", "view"},
+    "notebook": {"data", "images", "model", "run", "store", "view"},
 }
 
 HEAVY = ("torch", "transformers", "bitsandbytes", "accelerate", "pandas")

@@ -8,10 +8,12 @@ computes on the thread they arrive on.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +24,12 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.thumbnails import Thumbnails
-from blip2_widget.run import Board, Chats, Prompt, Reviews, Target
-from blip2_widget.view import FrameColumns, View, parse_query
+from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
+from blip2_widget.store import Review, Store
+from blip2_widget.view import FrameColumns, View
 
 if TYPE_CHECKING:
     from blip2_widget.api import Asking
-    from blip2_widget.run.reviews import Review
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +68,20 @@ class Gallery(anywidget.AnyWidget):
     history = traitlets.Dict().tag(sync=True)
     line = traitlets.Unicode("").tag(sync=True)
 
-    selected = traitlets.List(help="the numbers of the selected rows, in order")
+    selected: traitlets.List[int] = traitlets.List(
+        help="the numbers of the selected rows, in order"
+    )
     filtered = traitlets.Any(help="the numbers of the rows shown, in the order shown")
 
-    def __init__(self, board: Board, asking: Asking, reviews: Reviews) -> None:
+    def __init__(self, board: Board, asking: Asking, reviews: Reviews, people: Store) -> None:
+        """`people` is the store of what people say, `reviews` what they said of answers."""
         self._board, self._asking, self._reviews = board, asking, reviews
+        self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
         self._view = View(self._rows, self._columns)
         self._thumbnails = Thumbnails(board.pictures, self._send_if_open)
-        self._chats = Chats(asking.store, board.pictures, asking.one, asking.model)
+        self._chats_store = people
         self._chat_views: dict[str, int] = {}
         self._lock = threading.Lock()
         self._changed: set[int] = set()
@@ -96,7 +102,6 @@ class Gallery(anywidget.AnyWidget):
         )
         _answer_in_subshells(self.comm)
         self.on_msg(self._receive)
-        self._chats.subscribe(self._send_chat)
         board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
 
@@ -109,11 +114,7 @@ class Gallery(anywidget.AnyWidget):
 
     def review_of(self, row: int, prompt: int) -> Review | None:
         """What a person said of an answer, None where nobody did."""
-        key = self._board.pictures.keys.get(row)
-        if key is None:
-            return None
-        cell = self._board.cell(row, prompt)
-        return self._reviews.get(key, cell.prompt, cell.kind)
+        return self._reviews.of(self._board, row, prompt)
 
     def show(
         self,
@@ -142,8 +143,8 @@ class Gallery(anywidget.AnyWidget):
     # --- from the page ------------------------------------------------------------------------
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
-        handle = _HANDLERS.get(str(content.get("type")))
         try:
+            handle = _HANDLERS.get(str(content.get("type")))
             if handle is not None:
                 handle(self, content)
         except Blip2Error as error:
@@ -183,7 +184,7 @@ class Gallery(anywidget.AnyWidget):
     def _on_rows(self, content: dict[str, Any]) -> None:
         start = max(int(content["start"]), 0)
         stop = min(int(content["stop"]), start + _MOST_ROWS)
-        version, rows = self._view.rows_at(start, stop)
+        version, rows = self._view.version_and_rows_at(start, stop)
         self._sent.update(rows)
         found = [self._row(row) for row in rows]
         self.send({"type": "rows", "version": version, "start": start, "rows": found})
@@ -214,7 +215,7 @@ class Gallery(anywidget.AnyWidget):
         keys, name = [str(key) for key in content["keys"]], str(content["id"])
 
         def count() -> None:
-            version, facets = self._view.facets(keys)
+            facets, version = self._view.facets(keys), self._view.version
             message = {"type": "facets", "id": name, "version": version, "facets": facets}
             self._send_if_open(message)
 
@@ -223,7 +224,7 @@ class Gallery(anywidget.AnyWidget):
     def _on_select(self, content: dict[str, Any]) -> None:
         rows = {int(row) for row in content.get("rows") or () if 0 <= int(row) < self.row_count}
         if positions := content.get("positions"):
-            rows.update(int(row) for row in self._view.rows_at(*map(int, positions))[1])
+            rows.update(int(row) for row in self._view.rows_at(*map(int, positions)))
         before = set(self._marked)
         how = {"set": rows, "add": before | rows, "remove": before - rows}
         self.selected = sorted(how[content["how"]])
@@ -233,25 +234,18 @@ class Gallery(anywidget.AnyWidget):
 
     def _on_prompts(self, _content: dict[str, Any]) -> None:
         self._later(
-            lambda: self._send_if_open({"type": "prompts", "prompts": self._asking.store.prompts()})
+            lambda: self._send_if_open({"type": "prompts", "prompts": self._people.prompts()})
         )
 
     def _on_review(self, content: dict[str, Any]) -> None:
         row, prompt = self._row_in(content), self._prompt_in(content)
-        action, text = str(content["action"]), content.get("text")
+        action: Any = str(content["action"])
+        text = content.get("text")
 
         def review() -> None:
-            cell = self._board.cell(row, prompt)
-            key = self._board.pictures.key_of(row)
-            self._reviews.act(
-                Target(key, cell.prompt, cell.kind),
-                action,
-                text=None if text is None else str(text),
-                model_text=cell.answer,
-                model=self._board.run_of(prompt).located.checkpoint.name,
-                variant=self._board.run_of(prompt).variant.name,
-            )
-            self._reviewed(key)
+            target = target_of(self._board, row, prompt)
+            self._reviews.act(target, action, None if text is None else str(text))
+            self._reviewed(target)
 
         self._later(review)
 
@@ -279,8 +273,10 @@ class Gallery(anywidget.AnyWidget):
     # --- what is shown --------------------------------------------------------------------------
 
     def _set_query(self, message: dict[str, Any]) -> None:
-        self._view.set(parse_query(message))
-        self._show()
+        try:
+            self._view.set(message)
+        finally:  # where it cannot be done, `shown` says so
+            self._show()
 
     def _show(self) -> None:
         """Tell the page, and whoever watches `filtered`, what is shown now."""
@@ -311,7 +307,7 @@ class Gallery(anywidget.AnyWidget):
         prompt = Prompt(name, text, kind_of(text, "question"))
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
         if text:
-            self._asking.store.put_prompt(text)
+            self._people.add_prompts([text])
         self._board.add(run.start())
         self.prompts = self._prompt_list()
         self._show()
@@ -319,15 +315,15 @@ class Gallery(anywidget.AnyWidget):
     def _prompt_list(self) -> list[dict[str, str]]:
         return [{"name": each.name, "text": each.text} for each in self._board.prompts]
 
-    def _step(self, step: Callable[[], Target | None]) -> None:
-        if (target := step()) is not None:
-            self._reviewed(target.image_key)
+    def _step(self, step: Callable[[], list[Target]]) -> None:
+        for target in step():
+            self._reviewed(target)
 
-    def _reviewed(self, image_key: str) -> None:
+    def _reviewed(self, target: Target) -> None:
         """Show a new word on every row that holds the picture."""
         self.history = self._reviews.history
         keys = self._board.pictures.keys
-        self._rows_changed([row for row, key in list(keys.items()) if key == image_key])
+        self._rows_changed([row for row, key in list(keys.items()) if key == target.image_key])
 
     def _send_chat(self, row: int) -> None:
         if row not in self._chat_views.values():
@@ -338,12 +334,25 @@ class Gallery(anywidget.AnyWidget):
                 "answer": turn.answer,
                 "state": turn.state,
                 "error": turn.error,
-                "confidence": turn.confidence,
+                "confidence": None if turn.logprob is None else math.exp(turn.logprob),
             }
             for turn in self._chats.turns(row)
         ]
-        code = self._chats.code(row, self._asking.expression)
+        code = self._chats.code(row, self._asking.expression or "images", self._asking.options)
         self._send_if_open({"type": "chat", "row": row, "turns": turns, "code": code})
+
+    @cached_property
+    def _chats(self) -> Chats:
+        """The conversations; before the first one no model is looked for."""
+        chats = Chats(
+            self._board.column,
+            self._board.pictures.key_of,
+            lambda column, prompt, anew: self._asking.about(column, anew).run([prompt]),
+            model=self._asking.known_as,
+            store=self._chats_store,
+        )
+        chats.subscribe(self._send_chat)
+        return chats
 
     # --- changes, gathered ----------------------------------------------------------------------
 
@@ -357,6 +366,9 @@ class Gallery(anywidget.AnyWidget):
         with self._lock:
             rows, self._changed = sorted(self._changed), set()
             self._timer = None
+        keys = self._board.pictures.keys
+        self._reviews.load(keys[row] for row in rows if row in keys)
+        with self._lock:
             if rows and self._stale is None:
                 self._stale = _soon(_REFRESH_INTERVAL, self._refresh)
         self._view.changed(rows)

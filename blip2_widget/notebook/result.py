@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
@@ -11,13 +13,17 @@ from IPython.display import display
 
 from blip2_widget.data.frames import agreement_frame, error_frame, long_frame, wide_frame
 from blip2_widget.errors import Blip2Error
-from blip2_widget.run import Board, Progress, Run
+from blip2_widget.run import Board, Progress, Reviews, Run
+from blip2_widget.session import current
+from blip2_widget.store import Review, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from blip2_widget.api import Asking
     from blip2_widget.notebook.gallery import Gallery
+
+_log = logging.getLogger(__name__)
 
 #: Seconds between looks at the interrupt while waiting.
 _TICK = 0.1
@@ -52,13 +58,31 @@ class Result:
             raise Blip2Error("nothing was asked about these pictures yet")
         return self.board.runs[0]
 
+    @cached_property
+    def _people(self) -> Store:
+        """Where what people say is kept, whether answers are or not: nobody can compute it."""
+        try:
+            return current().store
+        except Blip2Error as error:
+            _log.warning("%s; what is said here is kept in this session alone", error)
+            return Store.in_memory()
+
+    @cached_property
+    def reviews(self) -> Reviews:
+        """What people said of the answers."""
+        return Reviews(self._people)
+
+    def _review_of(self, row: int, prompt: int) -> Review | None:
+        return self.reviews.of(self.board, row, prompt)
+
     @property
     def gallery(self) -> Gallery:
         """The widget, made when it is first shown; every view of it stays in step."""
         from blip2_widget.notebook.gallery import Gallery
 
         if not self._galleries:
-            self._galleries.append(Gallery(self.board, self._asking))
+            people = self._people
+            self._galleries.append(Gallery(self.board, self._asking, self.reviews, people))
         return self._galleries[0]
 
     @property
@@ -69,12 +93,14 @@ class Result:
     @property
     def df(self) -> pd.DataFrame:
         """The caller's frame (a copy) with a column of answers for each prompt."""
-        return wide_frame(self.board, self.gallery.review_of)
+        self.reviews.load(self.board.pictures.keys.values())
+        return wide_frame(self.board, self._review_of)
 
     @property
     def answers(self) -> pd.DataFrame:
         """One line a row and prompt: what was asked, the answer, its state and origin."""
-        return long_frame(self.board, self.gallery.review_of)
+        self.reviews.load(self.board.pictures.keys.values())
+        return long_frame(self.board, self._review_of)
 
     @property
     def errors(self) -> pd.DataFrame:

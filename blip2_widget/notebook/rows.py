@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from blip2_widget.run import Board, Cell, Prompt
-from blip2_widget.run.reviews import Review
+from blip2_widget.store import Review
 
 
 class Rows:

@@ -1,4 +1,4 @@
-"""Pictures for the page, made on threads of their own: thumbnails by wish, large ones one by one."""
+"""Pictures for the page, made on threads of their own: thumbnails by wish, one large one."""
 
 from __future__ import annotations
 

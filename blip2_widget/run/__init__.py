@@ -2,7 +2,9 @@
 
 from blip2_widget.run.board import Board, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.chat import Chats, Turn
 from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.reviews import Reviews, Target, target_of
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import columns_in, fill, no_such_column
 from blip2_widget.run.worker import Worker
@@ -10,13 +12,18 @@ from blip2_widget.run.worker import Worker
 __all__ = [
     "Board",
     "Cell",
+    "Chats",
     "Pictures",
     "Progress",
     "Prompt",
+    "Reviews",
     "Run",
+    "Target",
+    "Turn",
     "Worker",
     "columns_in",
     "fill",
     "no_such_column",
     "same",
+    "target_of",
 ]

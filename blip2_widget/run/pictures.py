@@ -74,6 +74,24 @@ class Pictures:
             if identity in known:
                 self.keys[row] = known[identity]
 
+    def key_of(self, row: int) -> str:
+        """A row's image key, from its decoded picture where it was never seen before.
+
+        Raises ImageError where it has none that can be read.
+        """
+        with suppress(Blip2Error):  # a store that cannot be read costs time
+            if row not in self.keys:
+                self.look_up([row])
+        known = self.keys.get(row)
+        if known is not None:
+            return known
+        identity = file_identity(self._column.values[row])  # before the file is read
+        key = self.keys[row] = image_key(self.load(row))
+        if identity is not None:
+            with suppress(Blip2Error):
+                self._store.put_aliases({identity: key})
+        return key
+
     def open(
         self, rows: Iterable[int], urgent: bool, between: Callable[[], None]
     ) -> dict[int, Picture]:

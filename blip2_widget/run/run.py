@@ -94,9 +94,9 @@ class Run:
         beside: Pictures | None = None,
     ) -> None:
         """`texts[prompt][row]` is each prompt's text on each row. Only `rows` are answered, where
-        they are given. `beside` are the pictures of another run over this column. With `refresh` stored answers
-        are computed again. What the `better` variants answered is taken too. `batch_size` counts
-        answers; None takes one that suits the device and its memory."""
+        they are given. `beside` are the pictures of another run over this column. With `refresh`
+        stored answers are computed again. What the `better` variants answered is taken too.
+        `batch_size` counts answers; None takes one that suits the device and its memory."""
         self.column = column
         self.prompts = list(prompts)
         self.title = title

@@ -40,8 +40,35 @@ def _second(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE answers ADD COLUMN logprob REAL")
 
 
+def _third(connection: sqlite3.Connection) -> None:
+    """Version 3: what people said of answers, what they asked, what they talked about."""
+    # Each change of a mind is a line of its own, and the newest counts: no typed word is lost.
+    connection.execute(
+        """CREATE TABLE reviews (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            image_key TEXT NOT NULL, prompt TEXT NOT NULL, kind TEXT NOT NULL,
+            model TEXT NOT NULL, variant TEXT NOT NULL,
+            status TEXT, flagged INTEGER NOT NULL, text TEXT, model_text TEXT,
+            who TEXT NOT NULL, created_at REAL NOT NULL
+        )"""
+    )
+    connection.execute("CREATE INDEX reviews_by_picture ON reviews (image_key)")
+    connection.execute(
+        """CREATE TABLE prompts (
+            text TEXT PRIMARY KEY, used_at REAL NOT NULL, times INTEGER NOT NULL
+        ) WITHOUT ROWID"""
+    )
+    connection.execute(
+        """CREATE TABLE conversations (
+            image_key TEXT NOT NULL, model TEXT NOT NULL,
+            turns TEXT NOT NULL, updated_at REAL NOT NULL,
+            PRIMARY KEY (image_key, model)
+        ) WITHOUT ROWID"""
+    )
+
+
 #: In order; a file's version is how many of them it has been through.
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third]
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import platformdirs
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.store.people import People
 from blip2_widget.store.schema import migrate
 
 #: A local file as it was when it was read: absolute path, bytes, time of change in ns.
@@ -85,7 +86,8 @@ def default_path() -> Path:
 
 
 class Store:
-    """Aliases of files, features and answers, shared by threads and processes.
+    """Aliases of files, features and answers, shared by threads and processes; and, as `people`,
+    what people said of them.
 
     Features are kept to `max_bytes`, give or take a hundredth; the least recently used go first.
     Answers are small and stay. Each put is one transaction.
@@ -129,6 +131,8 @@ class Store:
         _switch_to_wal(self._connection)
         execute("PRAGMA synchronous = NORMAL")
         migrate(self._connection, name)
+        #: What people said, asked and talked about.
+        self.people = People(self._rows, self._select, self._transaction)
 
     # --- aliases --------------------------------------------------------------------------------
 
@@ -246,7 +250,10 @@ class Store:
         return StoreStats(str(self.path), pictures, count, size, answers, pages * page)
 
     def clear(self, what: Literal["all", "answers", "features"] = "all") -> None:
-        """Delete what is stored, and give the space back to the disk."""
+        """Delete what was computed, and give the space back to the disk.
+
+        What people said stays, since nobody can compute it again.
+        """
         tables = ["answers", "features", "aliases"] if what == "all" else [what]
         with self._transaction():
             for table in tables:
@@ -268,9 +275,12 @@ class Store:
         for at in range(0, len(keys), _CHUNK):
             chunk = keys[at : at + _CHUNK]
             marks = ", ".join("?" * len(chunk))
-            with self._lock, self._one_line_errors():
-                rows = self._connection.execute(f"{query} ({marks})", chunk).fetchall()
-            yield from rows
+            yield from self._rows(f"{query} ({marks})", chunk)
+
+    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Rows of a query, read to its end."""
+        with self._lock, self._one_line_errors():
+            return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:

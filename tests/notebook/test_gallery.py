@@ -122,7 +122,7 @@ def test_thumbnails_are_made_off_the_thread_that_asks(
         threads.append(threading.current_thread().name)
         return b""
 
-    monkeypatch.setattr("blip2_widget.notebook.gallery.thumbnail", noting)
+    monkeypatch.setattr("blip2_widget.notebook.thumbnails.thumbnail", noting)
     _, gallery, sent = make()
     receive(gallery, type="thumbs", view="v", rows=[0], pixels=128)
     until(lambda: len(of_type(sent, "thumbs")) > 0)
@@ -308,7 +308,7 @@ def test_a_query_that_makes_no_sense_is_told_on_the_page(answered: Any) -> None:
 
 
 def test_python_asks_the_same_and_hears_of_it(answered: Any) -> None:
-    _, gallery, sent = answered
+    _, gallery, _ = answered
     heard: list[Any] = []
     gallery.observe(lambda change: heard.append(list(change.new)), "filtered")
     gallery.show("cat")

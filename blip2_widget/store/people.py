@@ -1,0 +1,118 @@
+"""What people said: of answers, in conversations, and which prompts they asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+ReviewStatus = Literal["accepted", "rejected", "corrected"]
+
+#: How many prompts are remembered for the one who looks for an earlier one.
+_MOST_PROMPTS = 200
+
+_REVIEW = (
+    "image_key, prompt, kind, model, variant, status, flagged, text, model_text, who, created_at"
+)
+
+
+@dataclass(frozen=True)
+class Review:
+    """A person's word on one answer, beside what the model had said (`model_text`).
+
+    It is of a picture, a prompt with its kind, and a checkpoint, whatever its variant. `text` is
+    the person's own where `status` is "corrected". `when` is in Unix seconds.
+    """
+
+    image_key: str
+    prompt: str
+    kind: str
+    model: str
+    variant: str
+    status: ReviewStatus | None
+    flagged: bool
+    text: str | None
+    model_text: str | None
+    who: str
+    when: float
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says no more than that an earlier word was taken back."""
+        return self.status is None and not self.flagged
+
+
+class People:
+    """The part of a store that nobody can compute again. Each put is one transaction, committed
+    when it returns.
+
+    Reviews are lines that are only ever added.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[str, Sequence[object]], list[tuple[Any, ...]]],
+        select: Callable[[str, Sequence[str]], Iterator[tuple[Any, ...]]],
+        transaction: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        """`rows` reads a query with its values, `select` one that ends in IN for any number of
+        keys; `transaction` gives the connection's executemany."""
+        self._rows = rows
+        self._select = select
+        self._transaction = transaction
+
+    def reviews(self, image_keys: Iterable[str]) -> list[Review]:
+        """All that was ever said of pictures, oldest first."""
+        query = f"SELECT id, {_REVIEW} FROM reviews WHERE image_key IN"
+        lines = sorted(self._select(query, list(dict.fromkeys(image_keys))))
+        return [Review(*line[1:7], bool(line[7]), *line[8:]) for line in lines]  # type: ignore[call-arg]
+
+    def add_reviews(self, reviews: Iterable[Review]) -> None:
+        """Add lines, in this order."""
+        lines = [
+            (
+                *(one.image_key, one.prompt, one.kind, one.model, one.variant, one.status),
+                *(one.flagged, one.text, one.model_text, one.who, one.when),
+            )
+            for one in reviews
+        ]
+        with self._transaction() as execute_many:
+            execute_many(
+                f"INSERT INTO reviews ({_REVIEW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", lines
+            )
+
+    def prompts(self) -> list[str]:
+        """The prompts asked, newest first and once each."""
+        query = "SELECT text FROM prompts ORDER BY used_at DESC, text LIMIT ?"
+        return [text for (text,) in self._rows(query, [_MOST_PROMPTS])]
+
+    def add_prompts(self, texts: Iterable[str]) -> None:
+        """Note that prompts were asked just now, the first one last, so that it is the newest;
+        empty ones are no prompts."""
+        asked = [text.strip() for text in texts if text.strip()]
+        now = time.time()
+        # Those of one call differ in time, so that they keep their order.
+        lines = [(text, now - at * 1e-6) for at, text in enumerate(asked)]
+        with self._transaction() as execute_many:
+            execute_many(
+                "INSERT INTO prompts VALUES (?, ?, 1) ON CONFLICT (text) "
+                "DO UPDATE SET used_at = max(used_at, excluded.used_at), times = times + 1",
+                lines,
+            )
+
+    def conversation(self, image_key: str, model: str) -> list[dict[str, Any]]:
+        """The turns about a picture with a checkpoint, as they were put; none at first."""
+        query = "SELECT turns FROM conversations WHERE image_key = ? AND model = ?"
+        for (turns,) in self._rows(query, [image_key, model]):
+            found: list[dict[str, Any]] = json.loads(turns)
+            return found
+        return []
+
+    def put_conversation(self, image_key: str, model: str, turns: Sequence[dict[str, Any]]) -> None:
+        """Keep the turns in place of those that were kept before."""
+        line = (image_key, model, json.dumps(turns), time.time())
+        with self._transaction() as execute_many:
+            execute_many("INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)", [line])
