@@ -1,6 +1,7 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
-`%load_ext blip2_widget` brings the `%blip2` magic; `caption` and `ask` are the same in Python.
+`%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask` and `chat` are the
+same in Python.
 Importing this package imports neither torch nor transformers.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blip2_widget.api import ask, caption
+from blip2_widget.api import ask, caption, chat
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "__version__",
     "ask",
     "caption",
+    "chat",
     "load_ipython_extension",
 ]
 

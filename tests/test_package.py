@@ -71,10 +71,13 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "__version__",
         "ask",
         "caption",
+        "chat",
         "load_ipython_extension",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
-    assert all(getattr(blip2_widget, name).__doc__ for name in ("ask", "caption", "Blip2Error"))
+    assert all(
+        getattr(blip2_widget, name).__doc__ for name in ("ask", "caption", "chat", "Blip2Error")
+    )
 
 
 @pytest.mark.parametrize("name", ["images", "model", "run", "store"])

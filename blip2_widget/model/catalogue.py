@@ -67,6 +67,14 @@ class Checkpoint:
         return Path(self.name).name if self.is_folder else self.name
 
     @property
+    def known_as(self) -> str:
+        """What people's words on its answers are kept under: readable, and the same by whichever
+        name it was asked for."""
+        if self.name == "demo":  # whose folder is where the package is installed
+            return self.name
+        return f"{self.source}@{self.revision}" if self.revision else self.source
+
+    @property
     def is_folder(self) -> bool:
         return Path(self.source).is_dir()
 

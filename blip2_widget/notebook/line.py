@@ -17,6 +17,8 @@ from blip2_widget.errors import Blip2Error
 SUBCOMMANDS = {
     "caption": 'caption pictures:  %blip2 caption df.image ["a photo of"]',
     "ask": 'ask about pictures:  %blip2 ask df.image "how many dogs are there?"',
+    "chat": 'ask about one picture in turn:  %blip2 chat df.image.iloc[0] "what is it?" '
+    '"what colour is it?"',
     "models": "list the checkpoints and what each needs on this machine",
     "status": "show what is in memory, what is in use by default, and what is stored",
     "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",

@@ -109,6 +109,19 @@ class Run:
         self._batch_size = batch_size
         self._chunk_size = batch_size or _FIRST_CHUNK
         self._refresh = refresh
+        self._like_this = partial(
+            Run,
+            title=title,
+            located=located,
+            variant=variant,
+            settings=settings,
+            manager=manager,
+            store=store,
+            worker=worker,
+            better=better,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+        )
         self._lock = self._grid.lock
         self._finished = threading.Event()
         self._cancel = threading.Event()
@@ -152,6 +165,14 @@ class Run:
         if self._failure is not None:
             raise self._failure
         return finished
+
+    def beside(self, column: Column, prompts: Sequence[Prompt], *, refresh: bool = False) -> Run:
+        """A run of the same model and settings over another column, which is not started.
+
+        The prompts' texts are taken as they are: nothing in them is filled in.
+        """
+        texts = [[prompt.text] * len(column.values) for prompt in prompts]
+        return self._like_this(column, prompts, texts, refresh=refresh)
 
     def cancel(self) -> None:
         """Stop after the decoding step under way; answers that are there stay."""
