@@ -191,4 +191,4 @@ def _seconds(action: Callable[[], object]) -> float:
 def _worst(rounds: Sequence[Sequence[Callable[[], object]]]) -> float:
     """Of several actions, each done in every round, the slowest one's median."""
     taken = [[_seconds(action) for action in actions] for actions in rounds]
-    return max(statistics.median(each) for each in zip(*taken, strict=True))
+    return max(float(statistics.median(each)) for each in zip(*taken, strict=True))

@@ -1,14 +1,14 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
-`%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `compare` and `explore` are
-the same in Python. Importing this package imports neither torch nor transformers.
+`%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare` and
+`explore` are the same in Python. Importing this package imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blip2_widget.api import ask, caption, compare, explore
+from blip2_widget.api import ask, caption, chat, compare, explore
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "__version__",
     "ask",
     "caption",
+    "chat",
     "compare",
     "explore",
     "load_ipython_extension",

@@ -12,12 +12,15 @@ from blip2_widget.data.frames import row_values, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
 from blip2_widget.model import GenerationSettings, locate, parse
-from blip2_widget.run import Board, Pictures, Prompt, Run, columns_in, fill
+from blip2_widget.run import Board, Chats, Pictures, Prompt, Run, columns_in, fill
 from blip2_widget.session import current
 from blip2_widget.store import Store
 
 if TYPE_CHECKING:
     from blip2_widget.notebook.result import Result
+
+#: Seconds between looks at the interrupt while waiting.
+_TICK = 0.1
 
 #: One prompt, several, or several by name.
 Prompts = str | Sequence[str] | Mapping[str, str]
@@ -57,6 +60,47 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     Returns and raises as `caption`.
     """
     return _run(images, _named(prompts), **options)
+
+
+def chat(
+    image: Any, questions: str | Sequence[str], *, refresh: bool = False, **options: Any
+) -> list[tuple[str, str]]:
+    """Ask questions about one picture in turn, each with what was said before it.
+
+    `image` is a path, a URL, bytes, an array, a Pillow image, or a column of one row. The questions
+    are taken as they are, with no `{column}` in them. Of the options of `ask` those for model,
+    tokens and store are known here too.
+
+    Blocks, and returns each question with its answer. Raises Blip2Error where one is not answered.
+    """
+    asked = [questions] if isinstance(questions, str) else list(questions)
+    if not asked:
+        raise Blip2Error('there is nothing to ask; give a question: "how many dogs are there?"')
+    for text in asked:
+        if not isinstance(text, str) or not text.strip():
+            raise Blip2Error(f"a question must be a text that is not empty, not {text!r}")
+    column, asking = _asking(image, refresh=refresh, **options)
+    if len(column.values) != 1:
+        raise Blip2Error(
+            f"a conversation is about one picture, and here are {len(column.values)}; "
+            "give one, such as df.image.iloc[0]"
+        )
+    chats = asking.chats(Pictures(column, asking.store, current().defaults.max_pixels))
+    for number, text in enumerate(asked):
+        chats.say(0, text)
+        try:
+            while not chats.wait(0, _TICK):
+                pass
+        except KeyboardInterrupt:
+            chats.cancel(0)
+            raise Blip2Error(
+                f"interrupted with {number} of {len(asked)} answers; running it again goes on "
+                "from there"
+            ) from None
+        turn = chats.turns(0)[-1]
+        if turn.state != "done":
+            raise Blip2Error(f"{turn.question!r} was not answered: {turn.error or turn.state}")
+    return [(turn.question, turn.answer or "") for turn in chats.turns(0)]
 
 
 def _named(prompts: Prompts) -> list[Prompt]:
@@ -229,14 +273,19 @@ class Asking:
         """The end of a magic line that asks the same column alike; empty where it has no name."""
         return f"{self.expression} {self.options}".strip() if self.expression else ""
 
-    @property
-    def known_as(self) -> str:
-        """What people's words on the checkpoint's answers are kept under."""
-        return locate(parse(self.model)).checkpoint.known_as
-
-    def about(self, column: Column, anew: bool) -> Asking:
+    def about(self, column: Column, anew: bool = False) -> Asking:
         """The same of other pictures; with `anew` what is stored is computed again."""
         return dataclasses.replace(self, column=column, refresh=self.refresh or anew)
+
+    def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
+        """Conversations about these pictures, which with a `store` are kept there."""
+        return Chats(
+            self.column,
+            pictures.key_of,
+            lambda column, prompt, anew: self.about(column, anew).run([prompt]),
+            model=locate(parse(self.model)).checkpoint.known_as,
+            store=store,
+        )
 
     def run(
         self,

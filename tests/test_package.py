@@ -72,12 +72,16 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "__version__",
         "ask",
         "caption",
+        "chat",
         "compare",
         "explore",
         "load_ipython_extension",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
-    assert all(getattr(blip2_widget, name).__doc__ for name in ("ask", "caption", "Blip2Error"))
+    assert all(
+        getattr(blip2_widget, name).__doc__
+        for name in ("ask", "caption", "chat", "compare", "explore")
+    )
 
 
 @pytest.mark.parametrize("name", ["images", "model", "run", "store", "view"])

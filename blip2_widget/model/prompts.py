@@ -25,8 +25,13 @@ def prompt_text(text: str, kind: Kind, family: str) -> str:
 
 
 def conversation_text(turns: Sequence[tuple[str, str]], question: str) -> str:
-    """A question after earlier (question, answer) turns, in the form both families share."""
-    earlier = [f"Question: {asked.strip()} Answer: {answer.strip()}." for asked, answer in turns]
+    """A question after earlier (question, answer) turns, in the form both families share.
+
+    An answer ends in one full stop, whether the model wrote it or not; where it said nothing, the
+    turn is left out.
+    """
+    said = [(asked.strip(), answer.strip().rstrip(".").rstrip()) for asked, answer in turns]
+    earlier = [f"Question: {asked} Answer: {answer}." for asked, answer in said if answer]
     return " ".join([*earlier, f"Question: {question.strip()} Answer:"])
 
 

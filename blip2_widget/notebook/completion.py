@@ -53,7 +53,7 @@ def _offers(before: list[str], token: str) -> list[str]:
         return list(_VALUES[before[-1]]())
     if token.startswith("-"):
         return [name for action in PARSER._actions for name in action.option_strings]
-    if before[0] in ("caption", "ask") and "." in token:
+    if before[0] in ("caption", "ask", "chat") and "." in token:
         # Jedi, which completes attributes elsewhere, does not know a magic's line as Python.
         shell = get_ipython()
         return shell.Completer.attr_matches(token) if shell else []

@@ -344,13 +344,7 @@ class Gallery(anywidget.AnyWidget):
     @cached_property
     def _chats(self) -> Chats:
         """The conversations; before the first one no model is looked for."""
-        chats = Chats(
-            self._board.column,
-            self._board.pictures.key_of,
-            lambda column, prompt, anew: self._asking.about(column, anew).run([prompt]),
-            model=self._asking.known_as,
-            store=self._chats_store,
-        )
+        chats = self._asking.chats(self._board.pictures, self._chats_store)
         chats.subscribe(self._send_chat)
         return chats
 

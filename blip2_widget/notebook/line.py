@@ -17,6 +17,8 @@ from blip2_widget.errors import Blip2Error
 SUBCOMMANDS = {
     "caption": 'caption pictures:  %blip2 caption df.image ["a photo of"]',
     "ask": 'ask about pictures:  %blip2 ask df.image "how many dogs are there?"',
+    "chat": 'ask about one picture in turn:  %blip2 chat df.image.iloc[0] "what is it?" '
+    '"what colour is it?"',
     "explore": "look at pictures without a model:  %blip2 explore df",
     "compare": 'answers side by side:  %blip2 compare df.image "a photo of" --variants '
     "cpu-fp32,cpu-int8",

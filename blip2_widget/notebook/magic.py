@@ -86,6 +86,8 @@ class Blip2Magics(Magics):
             raise Blip2Error("--models and --variants are for compare; write -m or --variant")
         if options.sub in ("caption", "ask", "compare", "explore"):
             return self._look(options, cell, names)
+        if options.sub == "chat" and cell is None:
+            return self._chat(options, names)
         if cell is not None:
             raise Blip2Error(f"%%blip2 {options.sub} takes no body; write %blip2 {options.sub}")
         too_many = options.words[_MOST_WORDS[options.sub] :]
@@ -102,8 +104,7 @@ class Blip2Magics(Magics):
             raise Blip2Error(
                 f"%blip2 {options.sub} needs pictures: %blip2 {options.sub} df.image …"
             )
-        if options.out and (not options.out.isidentifier() or keyword.iskeyword(options.out)):
-            raise Blip2Error(f"-o takes a variable's name, and {options.out!r} is none")
+        _check_name(options.out)
         images, frame = target(options.words[0], names)
         if options.sub == "explore" and frame is None and is_table(images):
             images, frame = images[find_pictures(images)], images
@@ -140,6 +141,23 @@ class Blip2Magics(Magics):
         if options.out:
             self.shell.user_ns[options.out] = result
         return _shown(result, options)
+
+    def _chat(self, options: argparse.Namespace, names: dict[str, Any]) -> None:
+        """Print a conversation, which is the same on every run: saved notebooks are compared."""
+        if not options.words:
+            raise Blip2Error('%blip2 chat needs a picture: %blip2 chat df.image.iloc[0] "…"')
+        _check_name(options.out)
+        image, frame = target(options.words[0], names)
+        questions = texts(options.words[1:], names)
+        if options.dry_run:
+            print(f"1 picture, {len(questions)} questions in turn")
+            return
+        turns = api.chat(image, questions, **grammar.options_given(options), frame=frame)
+        if options.out:
+            self.shell.user_ns[options.out] = turns
+        if not options.quiet:
+            for question, answer in turns:
+                print(f"Q: {question}\nA: {answer}")
 
     def _models(self, _options: argparse.Namespace) -> Any:
         return models_frame()
@@ -193,6 +211,12 @@ class Blip2Magics(Magics):
 
     def _help(self, _options: argparse.Namespace) -> None:
         print(grammar.help_text())
+
+
+def _check_name(name: str | None) -> None:
+    """Raise Blip2Error where what is to be bound is no variable's name."""
+    if name and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise Blip2Error(f"-o takes a variable's name, and {name!r} is none")
 
 
 def _shown(result: Result, options: argparse.Namespace) -> Result:

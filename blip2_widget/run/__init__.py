@@ -2,7 +2,7 @@
 
 from blip2_widget.run.board import Board, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
-from blip2_widget.run.chat import Chats, Turn
+from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.reviews import Reviews, Target, target_of
 from blip2_widget.run.run import Run
@@ -13,6 +13,7 @@ __all__ = [
     "Board",
     "Cell",
     "Chats",
+    "MakeRun",
     "Pictures",
     "Progress",
     "Prompt",

@@ -25,7 +25,7 @@ class Target:
     """The answer that a person speaks of, and the cell that shows it: `row` and `prompt`.
 
     Equal pictures share their reviews, so that others may show it too: those with this
-    `image_key`. `answer` is what the model says there now.
+    `image_key`. `model` is the checkpoint's `known_as`, `answer` what it says there now.
     """
 
     row: int
@@ -48,7 +48,7 @@ def target_of(board: Board, row: int, prompt: int) -> Target:
         board.pictures.key_of(row),
         cell.prompt,
         cell.kind,
-        run.located.checkpoint.name,
+        run.located.checkpoint.known_as,
         run.variant.name,
         cell.answer,
     )

@@ -337,7 +337,7 @@ def test_selected_can_be_linked_with_another_widget(answered: Any) -> None:
     from traitlets import HasTraits, List, link
 
     class Other(HasTraits):  # type: ignore[misc]
-        rows = List()
+        rows: List[int] = List()
 
     _, gallery, _ = answered
     other = Other()
