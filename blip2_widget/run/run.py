@@ -242,7 +242,7 @@ class Run:
             return False
 
     def _step(self, urgent: bool) -> bool:
-        if self._to_look_up:
+        if self._to_look_up and not (urgent and self._has_typed()):
             self._look_up_known_files()
             return True
         chunk = self._take(urgent)
@@ -260,10 +260,16 @@ class Run:
             engine = self._loaded_engine(urgent)
             if engine is None:
                 self._park(chunk, urgent)
-                return False
+                return bool(self._to_look_up)
             self._compute(engine, chunk)
         self._end_chunk(chunk)
         return True
+
+    def _has_typed(self) -> bool:
+        """Whether there is something that a person typed, and that does not wait for the model."""
+        if True in self._parked:
+            return self._resident is not None and self._resident.future.done()
+        return bool(self._urgent)
 
     def _take(self, urgent: bool) -> Chunk | None:
         """The next chunk; it ends with a picture's last prompt."""

@@ -576,3 +576,36 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_it_was(
     after = answers(blip2_widget.caption([str(path)]))
     assert before == answers(blip2_widget.caption([paths[0]]))
     assert after == answers(blip2_widget.caption([paths[1]])) != before
+
+
+def test_a_typed_prompt_does_not_wait_for_its_runs_own_look_up(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blip2_widget.caption(paths[:1]).wait(60)  # the model is there
+    monkeypatch.setattr(run_module, "_LOOK_UP_ROWS", 1)
+    real, looked, typed = Pictures.look_up, [], threading.Event()
+    looked_when_answered: list[int] = []
+    reached = threading.Event()
+
+    def watched(self: Pictures, rows: Any) -> None:
+        looked.append(list(rows))
+        reached.set()
+        assert typed.wait(60)
+        real(self, rows)
+
+    monkeypatch.setattr(Pictures, "look_up", watched)
+    result = blip2_widget.caption(paths, start=False, cache=False)
+
+    def note(_rows: Any) -> None:
+        if result.run.cells[7][0].state == "done" and not looked_when_answered:
+            looked_when_answered.append(len(looked))
+
+    result.run.subscribe(note)
+    result.run.start()
+    assert reached.wait(60)
+    result.ask(7, CIRCLES)
+    typed.set()
+    result.wait(60)
+    # One was under way; the model is asked for beside the next.
+    assert looked_when_answered[0] < len(paths)
+    assert list(result.answers.prompt) == [""] * 7 + [CIRCLES]
