@@ -392,9 +392,10 @@ class Run:
 
     def _compute(self, engine: Engine, chunk: Chunk) -> None:
         """Compute what a chunk wants; what was done by then stays, whatever comes between."""
-        rows = {want.image_key: task.row for task, want in chunk.wanted.items()}
+        rows: dict[str, list[int]] = {}
         tasks_of: dict[Wanted, list[Task]] = {}
         for task, want in chunk.wanted.items():
+            rows.setdefault(want.image_key, []).append(task.row)
             tasks_of.setdefault(want, []).append(task)
 
         reports = Reports(
@@ -406,9 +407,7 @@ class Run:
             self._answers.compute(
                 engine,
                 chunk.wanted.values(),
-                lambda key: self.pictures.image(
-                    rows[key], key, chunk.pictures.get(rows[key]), chunk.urgent
-                ),
+                lambda key: self.pictures.image(rows[key], key, chunk.pictures, chunk.urgent),
                 reports,
                 partial(self._between, chunk),
                 remember=chunk.urgent,

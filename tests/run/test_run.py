@@ -609,3 +609,25 @@ def test_a_typed_prompt_does_not_wait_for_its_runs_own_look_up(
     # One was under way; the model is asked for beside the next.
     assert looked_when_answered[0] < len(paths)
     assert list(result.answers.prompt) == [""] * 7 + [CIRCLES]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_picture_that_is_gone_is_read_from_its_equal(
+    paths: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_session: Session,
+    gone: int,
+) -> None:
+    twins = [str(shutil.copy(paths[0], tmp_path / name)) for name in ("a.png", "b.png")]
+    expected = answers(blip2_widget.caption(twins))
+    own_session.store.clear("features")
+    own_session.store.clear("answers")  # the keys of the files stay known
+    real = Pictures.look_up
+
+    def deleting(self: Pictures, rows: Any) -> None:
+        real(self, rows)
+        Path(twins[gone]).unlink()
+
+    monkeypatch.setattr(Pictures, "look_up", deleting)
+    assert answers(blip2_widget.caption(twins)) == expected
