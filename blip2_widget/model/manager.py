@@ -377,9 +377,13 @@ class ModelManager:
     def _free_machine(self) -> Machine:
         """The machine; memory that models are mapped to, which the system has for free, is not."""
         machine = self._machine()
-        engines = [each.engine for each in self.resident()]
-        mapped = sum(engine.mapped for engine in engines if engine is not None)
-        return dataclasses.replace(machine, ram_free=max(machine.ram_free - mapped, 0))
+        mapped: dict[int, int] = {}
+        for each in self.resident():
+            engine = each.engine
+            if engine is not None:
+                mapped |= engine.mapped_at
+        free = machine.ram_free - sum(mapped.values())
+        return dataclasses.replace(machine, ram_free=max(free, 0))
 
     def _shared_vision(self, resident: Resident) -> dict[str, Any] | None:
         """The vision side that a model needs, from one in memory that has it."""

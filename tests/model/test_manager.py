@@ -124,9 +124,19 @@ def test_memory_that_models_are_mapped_to_is_not_free(
     opt, t5 = locate(parse(str(tiny_opt))), locate(parse(str(tiny_t5)))
     engine = load(manager, opt, "cpu-fp32").result(60)
     assert engine.mapped > 0.5 * weight_bytes(opt.sizes, engine.variant)
-    engine.mapped = 60 * GB
+    engine.mapped_at[0] = 60 * GB
     with pytest.raises(Blip2Error, match=r"cpu-bf16 needs 0\.3 GB and . MB are free"):
         manager.choose(t5, "cpu-bf16")
+
+
+def test_what_variants_share_is_mapped_once(manager: ModelManager, tiny_opt: Path) -> None:
+    located = locate(parse(str(tiny_opt)))
+    first = load(manager, located, "cpu-fp32").result(60)
+    free = manager._free_machine().ram_free
+    assert free == ROOMY.ram_free - first.mapped < ROOMY.ram_free
+    second = load(manager, located, "cpu-bf16").result(60)
+    second.mapped_at = dict(list(first.mapped_at.items())[:2])
+    assert manager._free_machine().ram_free == free
 
 
 def test_what_no_longer_fits_is_refused_before_it_is_loaded(
