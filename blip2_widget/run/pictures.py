@@ -62,7 +62,9 @@ class Pictures:
     def look_up(self, rows: Iterable[int]) -> None:
         """Learn the keys of files that were seen before, opening none of them."""
         identities = {row: file_identity(self._column.values[row]) for row in rows}
-        known = self._store.aliases([each for each in identities.values() if each is not None])
+        known: dict[tuple[str, int, int], str] = {}
+        with suppress(Blip2Error):  # a store that cannot be read costs time, no answers
+            known = self._store.aliases([each for each in identities.values() if each is not None])
         for row, identity in identities.items():
             if identity in known:
                 self.keys[row] = known[identity]

@@ -631,3 +631,35 @@ def test_a_picture_that_is_gone_is_read_from_its_equal(
 
     monkeypatch.setattr(Pictures, "look_up", deleting)
     assert answers(blip2_widget.caption(twins)) == expected
+
+
+def test_a_store_that_cannot_be_read_costs_no_answers(
+    paths: list[str],
+    own_session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = answers(blip2_widget.caption(paths))
+
+    def broken(*_: Any) -> Any:
+        raise Blip2Error("the store: disk I/O error")
+
+    for name in ("aliases", "features", "answers"):
+        monkeypatch.setattr(own_session.store, name, broken)
+    result = blip2_widget.caption(paths, batch_size=2)
+    assert answers(result) == expected
+    assert result.progress.cached == 0
+    assert caplog.text.count("disk I/O error") == 1
+
+
+def test_damaged_features_are_computed_again(
+    paths: list[str], own_session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = answers(blip2_widget.caption(paths))
+    store = own_session.store
+    for damage in ("data = substr(data, 1, 7)", "dtype = 'nothing'", "shape = '{'"):
+        store.clear("answers")
+        with store._transaction():
+            store._connection.execute(f"UPDATE features SET {damage}")
+        assert answers(blip2_widget.caption(paths)) == expected
+    assert caplog.text.count("computed again") == 3
