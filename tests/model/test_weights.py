@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -217,17 +219,36 @@ def test_a_full_disk_costs_nothing_but_time(
     assert list(kept.root.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyError("BF16")])
 def test_a_save_that_breaks_leaves_nothing_behind(
-    kept: KeptWeights, tiny_opt: Path, monkeypatch: pytest.MonkeyPatch
+    kept: KeptWeights,
+    tiny_opt: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     def broken(*to: Any) -> None:
         to[-1].write_bytes(b"x")
-        raise OSError("no space left on device")
+        raise error
 
     monkeypatch.setattr(weights, "convert", broken)
     monkeypatch.setattr(weights, "save_side", broken)
     load(kept, locate(parse(str(tiny_opt))), "cpu-int8")
     assert list(kept.root.iterdir()) == []
+    assert f"weights are not kept: {type(error).__name__}" in caplog.text
+
+
+def test_what_a_killed_process_left_is_swept(kept: KeptWeights, tiny_opt: Path) -> None:
+    ages = {"unfinished-dead": 7200, "unfinished-empty": 7200, "unfinished-alive": 60}
+    for name, age in ages.items():
+        (kept.root / name).mkdir(parents=True)
+        then = time.time() - age
+        if name != "unfinished-empty":
+            (kept.root / name / "weights").write_bytes(b"x")
+            os.utime(kept.root / name / "weights", (then, then))
+        os.utime(kept.root / name, (time.time() - 7200,) * 2)  # files are written to for long
+    load(kept, locate(parse(str(tiny_opt))), "cpu-bf16")
+    assert [each.name for each in kept.root.glob("unfinished-*")] == ["unfinished-alive"]
 
 
 @pytest.fixture
