@@ -44,6 +44,10 @@ _loading = threading.Lock()
 _DISTANCE = "vision_distance"
 
 
+class UnreadableError(Blip2Error):
+    """Files that are no checkpoint that transformers can read."""
+
+
 def load_model(
     folder: Path,
     variant: Variant,
@@ -58,8 +62,8 @@ def load_model(
     `vision` is the `vision_side` of a model of this checkpoint that has it in common with this
     variant: it is shared, and not loaded again.
 
-    Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read, and
-    TooFarError where int8 vision changes its features too much.
+    Raises UnreadableError where the files are not a BLIP-2 checkpoint that transformers can read,
+    and TooFarError where int8 vision changes its features too much.
     """
     import torch
     from safetensors import SafetensorError
@@ -104,6 +108,8 @@ def load_model(
             if missing := sorted(found["missing_keys"]):
                 # transformers would answer with random numbers in their place.
                 raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
+            if reads_int8 and files.vision is not None:
+                measured = float(notes(files.vision)[_DISTANCE])
             if (folder / "generation_config.json").is_file():
                 model.generation_config = GenerationConfig.from_pretrained(
                     folder, local_files_only=True
@@ -111,13 +117,13 @@ def load_model(
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             _log.debug("loading failed", exc_info=True)
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
+            raise UnreadableError(f"{folder} cannot be loaded as {variant.name}: {line}") from error
         processor = load_processor(folder, model.config.num_query_tokens)
     model.eval()
     for part, module in (vision or {}).items():
         setattr(model, part, module)
-    if reads_int8 and files.vision is not None:
-        _pack_vision(model, float(notes(files.vision)[_DISTANCE]), variant)
+    if reads_int8:
+        _pack_vision(model, measured, variant)
     elif quantizes_vision:
         _quantize_vision(model, processor, variant)
     if packs_nf4(variant):

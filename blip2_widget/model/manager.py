@@ -16,8 +16,8 @@ from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch, parse
-from blip2_widget.model.distance import TooFarError
 from blip2_widget.model.engine import Engine
+from blip2_widget.model.loading import UnreadableError
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.replicas import Replicas
@@ -345,9 +345,8 @@ class ModelManager:
         files = self.weights.prepare(located, folder, variant, sides)
         try:
             model, processor = load(files)
-        except TooFarError:
-            raise
-        except Exception as error:
+        except UnreadableError as error:
+            # Whatever else fails would fail with files that are made again, too.
             if not any(files) or is_out_of_memory(error):
                 raise
             self.weights.drop(files)  # damaged, or written by another transformers

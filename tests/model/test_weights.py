@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import (
     Engine,
     GenerationSettings,
@@ -191,6 +192,22 @@ def test_what_is_damaged_is_made_again(
         made.clear()
         load(kept, located, "cpu-int8")
         assert made == []
+
+
+def test_what_fails_for_another_reason_deletes_nothing(
+    kept: KeptWeights, tiny_opt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    load(kept, located, "cpu-int8")
+    before = {file: file.stat().st_mtime_ns for file in kept.root.iterdir()}
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(loading, "load_model", broken)
+    with pytest.raises(Blip2Error, match="no driver"):
+        load(kept, located, "cpu-int8")
+    assert {file: file.stat().st_mtime_ns for file in kept.root.iterdir()} == before
 
 
 def test_every_checkpoint_has_its_own(kept: KeptWeights, tiny_opt: Path, tiny_t5: Path) -> None:
