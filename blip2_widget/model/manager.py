@@ -124,6 +124,7 @@ class ModelManager:
         # One after the other: two that load side by side would each count the same memory as free.
         self._to_load: deque[tuple[Key, Resident]] = deque()
         self._loader: threading.Thread | None = None
+        self._is_closed = False
 
     @property
     def max_resident(self) -> int:
@@ -203,7 +204,10 @@ class ModelManager:
         key = Key(located.identity, variant.name)
         with self._lock:
             resident = self._resident.get(key)
-            if resident is None or _failed(resident):
+            if self._is_closed:
+                resident = Resident(located, variant, Future())
+                resident.future.set_exception(_closed())
+            elif resident is None or _failed(resident):
                 resident = Resident(located, variant, Future())
                 self._resident[key] = resident
                 self._to_load.append((key, resident))
@@ -264,8 +268,12 @@ class ModelManager:
     def close(self) -> None:
         """Forget every model, in use or not, and take no more."""
         with self._lock:
+            self._is_closed = True
+            waiting = [resident for _, resident in self._to_load]
             self._to_load.clear()
             loader = self._loader
+        for resident in waiting:
+            resident.future.set_exception(_closed())
         if loader is not None:
             loader.join()
         with self._lock:
@@ -439,6 +447,10 @@ class ModelManager:
 
 def _failed(resident: Resident) -> bool:
     return resident.future.done() and resident.future.exception() is not None
+
+
+def _closed() -> Blip2Error:
+    return Blip2Error("models are loaded no more: their manager is closed")
 
 
 def _is_called(resident: Resident, variant: str, machine: Machine) -> bool:

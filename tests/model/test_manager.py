@@ -139,6 +139,22 @@ def test_what_variants_share_is_mapped_once(manager: ModelManager, tiny_opt: Pat
     assert manager._free_machine().ram_free == free
 
 
+def test_a_closed_manager_loads_nothing(tiny_opt: Path, loads: list[str]) -> None:
+    manager, located = ModelManager(), locate(parse(str(tiny_opt)))
+    variant = named("cpu-fp32", ROOMY, "opt")
+    with manager._lock:  # so that the loader has taken neither
+        queued = [manager.load(located, named(n, ROOMY, "opt")) for n in ("cpu-fp32", "cpu-bf16")]
+        closing = threading.Thread(target=manager.close)
+        closing.start()
+    closing.join(60)
+    assert all(each.done() for each in queued)  # loaded or refused, but nobody waits for good
+    loads.clear()
+    for _ in range(2):
+        with pytest.raises(Blip2Error, match="closed"):
+            manager.load(located, variant).result(60)
+    assert loads == [] and manager._loader is None and manager.resident() == []
+
+
 def test_what_no_longer_fits_is_refused_before_it_is_loaded(
     tiny_opt: Path, loads: list[str]
 ) -> None:
