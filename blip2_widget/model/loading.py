@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ _NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
 #: Held while transformers loads: meanwhile it patches its own classes, and two loads at a time in
 #: one process would leave the patch there, after which no tied weight is found any more.
 _loading = threading.Lock()
+#: Seconds to wait at most until a model that another thread makes, not yet reading weights, is made.
+_OTHERS_TAKE = 10.0
 #: How far a kept int8 vision side was measured to move features, as its file notes it.
 _DISTANCE = "vision_distance"
 
@@ -95,7 +98,7 @@ def load_model(
                 else:
                     config.quantization_config = _quantization(variant).to_dict()
             sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
-            with opened(folder, files, sides) as tensors:
+            with _left_as_found() as tie_weights, opened(folder, files, sides) as tensors:
                 model, found = _architecture(vision is not None, reads_int8).from_pretrained(
                     None,
                     config=config,
@@ -105,9 +108,12 @@ def load_model(
                     output_loading_info=True,
                     **options,
                 )
-            if missing := sorted(found["missing_keys"]):
+            if missing := set(found["missing_keys"]):
+                # What is tied is missing where another thread had tying switched off just then.
+                tie_weights(model, missing_keys=missing, recompute_mapping=False)
+            if missing:
                 # transformers would answer with random numbers in their place.
-                raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
+                raise ValueError(f"{len(missing)} weights are missing, such as {min(missing)}")
             if reads_int8 and files.vision is not None:
                 measured = float(notes(files.vision)[_DISTANCE])
             if (folder / "generation_config.json").is_file():
@@ -244,6 +250,27 @@ def _quantization(variant: Variant) -> Any:
         bnb_4bit_compute_dtype=getattr(torch, variant.dtype),
         llm_int8_skip_modules=_NOT_QUANTIZED,
     )
+
+
+@contextmanager
+def _left_as_found() -> Iterator[Callable[..., None]]:
+    """transformers' own `tie_weights`, which, as torch's default type, is as before at the end.
+
+    Any thread that makes a model in transformers switches both for the whole process, and puts back
+    what it found: two that do at a time can leave the switched ones there for good.
+    """
+    import torch
+    from transformers import PreTrainedModel
+
+    deadline = time.monotonic() + _OTHERS_TAKE
+    while PreTrainedModel.tie_weights.__name__ != "tie_weights" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    tie_weights, dtype = PreTrainedModel.tie_weights, torch.get_default_dtype()
+    try:
+        yield tie_weights
+    finally:
+        PreTrainedModel.tie_weights = tie_weights
+        torch.set_default_dtype(dtype)
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from blip2_widget.errors import Blip2Error
@@ -370,6 +372,45 @@ def test_every_like_gpu_gets_a_replica(
     assert engine.devices == (1 if second_fails else 2)
     assert ("cuda:0 is left out" in caplog.text) == second_fails
     manager.close()
+
+
+@pytest.mark.parametrize("begins_first", [False, True])
+def test_a_model_that_a_cell_makes_meanwhile_disturbs_no_loading(
+    manager: ModelManager, tiny_opt: Path, monkeypatch: pytest.MonkeyPatch, begins_first: bool
+) -> None:
+    """As another thread's from_pretrained does it: its switches overlap with ours."""
+    from transformers import Blip2ForConditionalGeneration as Model
+    from transformers import PreTrainedModel
+    from transformers.initialization import no_tie_weights
+    from transformers.modeling_utils import local_torch_dtype
+
+    ties, switches = PreTrainedModel.tie_weights, ExitStack()
+    make, read = Model.__init__, Model._load_pretrained_model
+
+    def switch() -> None:
+        switches.enter_context(local_torch_dtype(torch.float16))
+        switches.enter_context(no_tie_weights())
+
+    def making(model: Any, *arguments: Any, **options: Any) -> None:
+        if not begins_first:
+            switch()
+        make(model, *arguments, **options)
+
+    def reading(*arguments: Any, **options: Any) -> Any:
+        switches.close()
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(Model, "__init__", making)
+    monkeypatch.setattr(Model, "_load_pretrained_model", staticmethod(reading))
+    if begins_first:
+        switch()
+        threading.Timer(1, switches.close).start()
+    engine = load(manager, locate(parse(str(tiny_opt))), "cpu-bf16").result(60)
+    assert PreTrainedModel.tie_weights is ties
+    assert torch.get_default_dtype() == torch.float32
+    language = engine.model.language_model
+    head, embeddings = language.lm_head.weight, language.get_input_embeddings().weight
+    assert head.device.type == "cpu" and torch.equal(head, embeddings)
 
 
 def test_managers_that_load_at_the_same_time_leave_transformers_as_it_was(tiny_opt: Path) -> None:
