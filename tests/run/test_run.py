@@ -663,3 +663,23 @@ def test_damaged_features_are_computed_again(
             store._connection.execute(f"UPDATE features SET {damage}")
         assert answers(blip2_widget.caption(paths)) == expected
     assert caplog.text.count("computed again") == 3
+
+
+def test_which_rows_fail_does_not_depend_on_the_batch(paths: list[str], tmp_path: Path) -> None:
+    import pandas as pd
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    images = [paths[0], None, paths[1], str(broken), float("nan"), paths[2], paths[3], paths[0]]
+    frame = pd.DataFrame({"image": images, "word": ["short"] * 8}, dtype=object)
+    frame.loc[5, "word"] = "long " * 3000
+    expected = ["done", "error", "done", "error", "error", "error", "done", "done"]
+    found = {}
+    for size in (1, 3, 8):
+        result = blip2_widget.ask(
+            frame.image, "is it {word}?", frame=frame, batch_size=size, cache=False
+        ).wait(60)
+        assert list(result.answers.state) == expected
+        found[size] = (answers(result), list(result.errors.error))
+    assert found[1] == found[3] == found[8]
+    assert "shorten it" in found[1][1][-1]
