@@ -41,7 +41,7 @@ _NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
 #: Held while transformers loads: meanwhile it patches its own classes, and two loads at a time in
 #: one process would leave the patch there, after which no tied weight is found any more.
 _loading = threading.Lock()
-#: Seconds to wait at most until a model that another thread makes, not yet reading weights, is made.
+#: Seconds to wait at most while another thread makes a model, before it reads the weights.
 _OTHERS_TAKE = 10.0
 #: How far a kept int8 vision side was measured to move features, as its file notes it.
 _DISTANCE = "vision_distance"
