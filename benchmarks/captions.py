@@ -13,6 +13,7 @@ from benchmarks.ways import Timing, Way, alternate, card, timing_records, unquan
 NAME = "captions"
 FIGURE = "seconds a picture"
 PICTURES = "pictures"
+PEAK = "peak memory"
 ROOFLINE = "of the roofline at its batch"
 CEILING = "of the roofline, all pictures in one batch"
 LOST = "right answers lost by the demo"
@@ -33,6 +34,8 @@ def measure(setting: Setting) -> list[Record]:
         if not isinstance(timing, Timing):
             continue
         records.append(Record(NAME, way.title, PICTURES, way.count, ""))
+        if timing.peak is not None:
+            records.append(Record(NAME, way.title, PEAK, timing.peak, "bytes"))
         if way.kind == "ours":
             records += _beside_the_speed(setting, way, timing)
     return records

@@ -61,11 +61,12 @@ class Way:
 class Timing:
     """Seconds an answer in each round; `text_tokens` a prompt has and `batch` as it was used.
 
-    For the package itself also the device's `limits`, as they were right after each round."""
+    `peak` is the most memory in bytes of any round, None where the system cannot tell. For the package itself also the device's `limits`, as they were right after each round."""
 
     rounds: tuple[float, ...]
     text_tokens: int
     batch: int
+    peak: int | None = None
     limits: tuple[Limits, ...] = ()
 
     @property
@@ -129,7 +130,8 @@ def _timing(found: list[Any] | str) -> Timing | str:
         return NO_DEVICE
     rounds = tuple(each["seconds"] for each in found)
     limits = tuple(limits_from(each["limits"]) for each in found if "limits" in each)
-    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"], limits)
+    peak = max((each["peak"] for each in found if each["peak"] is not None), default=None)
+    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"], peak, limits)
 
 
 def timing_records(
