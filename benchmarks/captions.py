@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from benchmarks import agreement
 from benchmarks.pictures import NEW_TOKENS
-from benchmarks.process import ProcessFailed
-from benchmarks.record import Record, not_measured
+from benchmarks.record import Record
 from benchmarks.setting import Setting
 from benchmarks.shares import share
 from benchmarks.ways import Timing, Way, alternate, card, timing_records, unquantised
@@ -16,7 +15,6 @@ PICTURES = "pictures"
 PEAK = "peak memory"
 ROOFLINE = "of the roofline at its batch"
 CEILING = "of the roofline, all pictures in one batch"
-LOST = "right answers lost by the demo"
 PEER_BATCH = 16
 #: What the package takes by itself on a processor, once a run is under way.
 BEST_BATCH = 64
@@ -82,8 +80,4 @@ def _beside_the_speed(setting: Setting, way: Way, timing: Timing) -> list[Record
     """What share of the speed that cannot be passed was reached, and what precision it cost."""
     batches = ((ROOFLINE, min(timing.batch, way.count)), (CEILING, way.count))
     found = [share(setting, NAME, each, way, timing, batch=batch) for each, batch in batches]
-    try:
-        lost = agreement.lost(setting, way.variant)
-    except ProcessFailed as error:
-        return [*found, not_measured(NAME, way.title, LOST, "points", str(error))]
-    return found if lost is None else [*found, Record(NAME, way.title, LOST, lost, "points")]
+    return found + agreement.lost_by_demo(setting, NAME, way.title, way.variant)

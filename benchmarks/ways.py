@@ -61,7 +61,9 @@ class Way:
 class Timing:
     """Seconds an answer in each round; `text_tokens` a prompt has and `batch` as it was used.
 
-    `peak` is the most memory in bytes of any round, None where the system cannot tell. For the package itself also the device's `limits`, as they were right after each round."""
+    `peak` is the most memory in bytes of any round, None where the system cannot tell.
+    For the package itself also the device's `limits`, as they were right after each round.
+    """
 
     rounds: tuple[float, ...]
     text_tokens: int
