@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from benchmarks.process import ProcessFailed, call_once
 from benchmarks.record import Record, not_measured
-from benchmarks.setting import NO_DEVICE, Setting
+from benchmarks.setting import Setting
 
 NAME = "agreement"
 EXACT = "cpu-fp32"
@@ -43,8 +43,9 @@ def measure(setting: Setting) -> list[Record]:
     many of all answers, right or wrong, are those of fp32."""
     records: list[Record] = []
     for variant in (EXACT, *VARIANTS):
-        if variant.partition("-")[0] not in setting.devices:
-            records.append(not_measured(NAME, variant, LOST, "points", NO_DEVICE))
+        refusal = setting.refusal(variant)
+        if refusal is not None:
+            records.append(not_measured(NAME, variant, LOST, "points", refusal))
             continue
         try:
             found, exact = _found(setting, variant), _found(setting, EXACT)

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.memory import Peak, gpu_held, process_held, process_mapped, worked_with
 from benchmarks.process import ProcessFailed, call
 from benchmarks.record import Record, Unit, not_measured
-from benchmarks.setting import NO_DEVICE, Setting
+from benchmarks.setting import Setting
 from blip2_widget.model import PUBLISHED, Sizes
 
 NAME = "load"
@@ -54,8 +54,9 @@ def measure(setting: Setting) -> list[Record]:
 
 
 def _load(setting: Setting, name: str, subject: str) -> list[Record]:
-    if name.partition("-")[0] not in setting.devices:
-        return [not_measured(NAME, subject, SECONDS, "s", NO_DEVICE)]
+    refusal = setting.refusal(name)
+    if refusal is not None:
+        return [not_measured(NAME, subject, SECONDS, "s", refusal)]
     try:
         found = call(load_once, setting.cache, checkpoint=str(setting.checkpoint), name=name)
     except ProcessFailed as error:
