@@ -114,6 +114,8 @@ def _options() -> argparse.Namespace:
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no {unknown[0]!r}; write {', '.join(BENCHMARKS)}")
+    if options.quick:  # several processes at once, or a busy machine: more threads only wait
+        os.environ["OMP_NUM_THREADS"] = "1"
     options.rounds = options.rounds or (1 if options.quick else 2)
     return options
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import limits, ours, peers
+from benchmarks.memory import most_held
 
 
 def answer(
@@ -18,11 +19,13 @@ def answer(
     seed: str,
     quick: bool,
 ) -> dict[str, Any]:
-    """Seconds an answer with the model loaded, tokens of the prompt, and the batch's size; for the
-    package itself also what the device could do at that moment."""
+    """Seconds an answer with the model loaded, tokens of the prompt, the batch's size and the most
+    memory that was held; for the package itself also what the device could do at that moment."""
+    device = variant.partition("-")[0]
     if kind != "ours":
         peer = peers.Peer(kind, variant, checkpoint, batch or 1, new_tokens)
-        return peers.time_answers(peer, task, count, seed)
+        told = peers.time_answers(peer, task, count, seed)
+        return told | {"peak": most_held(device)}
     asked = ours.Asked(checkpoint, variant, batch, new_tokens)
     if task == "captions":
         told = ours.captions(asked, count, seed)
@@ -30,4 +33,5 @@ def answer(
         told = ours.follow_up(asked, count, seed)
     else:
         told = ours.many_questions(asked, count, seed, questions=2 if quick else 10)
-    return told | {"limits": limits.find_limits(checkpoint, variant.partition("-")[0], quick)}
+    told["peak"] = most_held(device)  # before the limits, which take memory of their own
+    return told | {"limits": limits.find_limits(checkpoint, device, quick)}

@@ -115,7 +115,8 @@ def _overhead(figures: Figures) -> float | None:
 BARS: Final = (
     Bar("captions in batches, against the card's fp32 loop", True, 7, "×", _CAPTIONS),
     Bar(
-        "the same, of the roofline",
+        # Which is often one whole batch of a size that was given, and not the default.
+        "the fastest row of these, of the roofline at its batch",
         True,
         85,
         "%",
@@ -162,7 +163,7 @@ BARS: Final = (
     Bar("right answers lost against fp32, worst variant and test set", False, 0.5, "points", _lost),
     Bar("captions on a GPU, against the card's fp16 loop there", True, 15, "×", _CAPTIONS_ON_GPU),
     Bar(
-        "the same, of the roofline",
+        "the fastest row of these, of the roofline, all pictures in one batch",
         True,
         60,
         "%",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks import agreement
 from benchmarks.pictures import NEW_TOKENS
 from benchmarks.record import Record
 from benchmarks.setting import Setting
@@ -22,9 +23,8 @@ def measure(setting: Setting) -> list[Record]:
         ways = [loop, *(Way("ours", name, count, None, "follow-up") for name in names)]
         timings = alternate(setting, ways, NEW_TOKENS)
         records += timing_records(NAME, FIGURE, timings, loop)
-        records += [
-            share(setting, NAME, ROOFLINE, way, timing, batch=1, known="prefix")
-            for way, timing in timings.items()
-            if way.kind == "ours" and isinstance(timing, Timing)
-        ]
+        for way, timing in timings.items():
+            if way.kind == "ours" and isinstance(timing, Timing):
+                records.append(share(setting, NAME, ROOFLINE, way, timing, batch=1, known="prefix"))
+                records += agreement.lost_by_demo(setting, NAME, way.title, way.variant)
     return records

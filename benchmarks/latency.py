@@ -1,6 +1,7 @@
 """How long one typed question waits for its first token: with the model idle, and amid a batch.
 
-The question is put as the gallery puts it, on a row that has its caption.
+The question is put as the gallery puts it, on a row that has its caption: the picture was seen
+before. A question on a picture that never was, in a call of its own, is told beside it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from benchmarks.ways import unquantised
 NAME = "latency"
 FIGURE = "to the first token"
 IDLE, BUSY = "no run goes on", "a batch is under way"
+NEW = "no run goes on, a new picture"
 
 
 def measure(setting: Setting) -> list[Record]:
     """Seconds to what a person first sees of an answer."""
     records = []
     for variant in (unquantised(), unquantised("cuda")):
-        subjects = [f"{variant}, {when}" for when in (IDLE, BUSY)]
+        subjects = [f"{variant}, {when}" for when in (IDLE, NEW, BUSY)]
         if variant.partition("-")[0] not in setting.devices:
             why = NO_DEVICE
             records += [not_measured(NAME, each, FIGURE, "s", why) for each in subjects]
@@ -47,8 +49,8 @@ def measure(setting: Setting) -> list[Record]:
 # --- in a process of its own ------------------------------------------------------------------
 
 
-def waits(checkpoint: str, variant: str, asks: int) -> tuple[list[float], list[float]]:
-    """Seconds that each of so many questions waited, idle and then amid a batch."""
+def waits(checkpoint: str, variant: str, asks: int) -> tuple[list[float], ...]:
+    """Seconds that each of so many questions waited: idle, on new pictures, amid a batch."""
     import blip2_widget
 
     options: dict[str, Any] = {
@@ -60,6 +62,10 @@ def waits(checkpoint: str, variant: str, asks: int) -> tuple[list[float], list[f
     result = blip2_widget.caption(noise(1, NAME), CAPTION_PROMPT, **options).wait()
     _wait_for_answer(result, QUESTIONS[-1])  # warms up
     idle = [_wait_for_answer(result, question) for question in QUESTIONS[:asks]]
+    new = []
+    for picture in noise(asks, f"{NAME}-new"):
+        began = time.perf_counter()
+        new.append(_wait(blip2_widget.ask([picture], QUESTIONS[0], **options), began))
     busy: list[float] = []
     batch = blip2_widget.caption(noise(2000, f"{NAME}-batch", (96, 72)), **options)
     while batch.progress.done == 0:
@@ -70,12 +76,15 @@ def waits(checkpoint: str, variant: str, asks: int) -> tuple[list[float], list[f
         if batch.progress.state != "running":
             raise RuntimeError("the batch had ended before the question was answered")
     batch.cancel()
-    return idle, busy
+    return idle, new, busy
 
 
 def _wait_for_answer(result: Any, question: str) -> float:
     began = time.perf_counter()
-    result.ask(0, question)
+    return _wait(result.ask(0, question), began)
+
+
+def _wait(result: Any, began: float) -> float:
     while not _has_begun(result.run.cells[0][0]):
         time.sleep(0.002)
     seconds = time.perf_counter() - began

@@ -15,13 +15,14 @@ from typing import Any
 from benchmarks.memory import Peak, gpu_held, process_held, process_mapped, worked_with
 from benchmarks.process import ProcessFailed, call
 from benchmarks.record import Record, Unit, not_measured
-from benchmarks.setting import NO_DEVICE, Setting
+from benchmarks.setting import Setting
 from blip2_widget.model import PUBLISHED, Sizes
 
 NAME = "load"
 SECONDS = "loading took"
 IN_USE = "in use while answering"
 PLANNED = "to have free, planned"
+PEAK, PEAK_OF_PLAN = "held at most while loading", "of what was planned"
 CARD = "the model card's table"
 FIRST, AGAIN = "first", "again"
 VARIANTS = (
@@ -37,7 +38,7 @@ GPU_VARIANTS = ("cuda-bf16", "cuda-fp16", "cuda-int8", "cuda-int4")
 
 #: What https://huggingface.co/Salesforce/blip2-opt-2.7b says the whole model takes.
 _CARD_BYTES = {"fp32": 14.43e9, "fp16": 7.21e9, "bf16": 7.21e9, "int8": 3.61e9, "int4": 1.80e9}
-_UNITS: dict[str, Unit] = {SECONDS: "s"}
+_UNITS: dict[str, Unit] = {SECONDS: "s", PEAK_OF_PLAN: "%"}
 
 
 def measure(setting: Setting) -> list[Record]:
@@ -53,8 +54,9 @@ def measure(setting: Setting) -> list[Record]:
 
 
 def _load(setting: Setting, name: str, subject: str) -> list[Record]:
-    if name.partition("-")[0] not in setting.devices:
-        return [not_measured(NAME, subject, SECONDS, "s", NO_DEVICE)]
+    refusal = setting.refusal(name)
+    if refusal is not None:
+        return [not_measured(NAME, subject, SECONDS, "s", refusal)]
     try:
         found = call(load_once, setting.cache, checkpoint=str(setting.checkpoint), name=name)
     except ProcessFailed as error:
@@ -103,15 +105,17 @@ def load_once(checkpoint: str, name: str) -> dict[str, float | None]:
     if variant.is_cuda:
         torch.cuda.synchronize()
     precision = name.partition("-")[2]
+    planned = needed_bytes(located.sizes, variant)
     return {
         SECONDS: seconds,
         CARD: _CARD_BYTES.get(precision) if _is_the_cards(located.sizes) else None,
         "weights, planned": weight_bytes(located.sizes, variant),
-        PLANNED: needed_bytes(located.sizes, variant),
+        PLANNED: planned,
         IN_USE: in_use,
         "held": answering,
         "mapped from files": mapped,
-        "held at most while loading": peak.bytes - before,
+        PEAK: peak.bytes - before,
+        PEAK_OF_PLAN: 100 * (peak.bytes - before) / planned,
         "held after unload": max(held() - before, 0),
     }
 

@@ -25,6 +25,21 @@ def process_mapped() -> int:
     return _kilobytes("status", "RssFile")
 
 
+def most_held(device: str) -> int | None:
+    """The most bytes this process ever had in memory, files' and its own, or on the GPU.
+
+    None where the system cannot tell.
+    """
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_reserved())
+    try:
+        return _kilobytes("status", "VmHWM")
+    except OSError:
+        return None
+
+
 def gpu_held() -> int:
     """Bytes in use on the GPU."""
     import torch

@@ -36,7 +36,7 @@ class Asked:
 
 def captions(asked: Asked, count: int, seed: str) -> dict[str, Any]:
     """Captions of new pictures, nothing of them stored."""
-    warm_up = noise(asked.batch or _WARM_UP, f"{seed}-warm-up")
+    warm_up = noise(min(asked.batch or _WARM_UP, count), f"{seed}-warm-up")
     finished(blip2_widget.caption(warm_up, CAPTION_PROMPT, cache=False, **asked.options))
     pictures = noise(count, seed)
     began = time.perf_counter()
@@ -61,7 +61,7 @@ def follow_up(asked: Asked, count: int, seed: str) -> dict[str, Any]:
 
 def many_questions(asked: Asked, count: int, seed: str, questions: int) -> dict[str, Any]:
     """So many questions on each of `count` new pictures, in one call."""
-    warm_up = noise(asked.batch or _WARM_UP, f"{seed}-warm-up")
+    warm_up = noise(min(asked.batch or _WARM_UP, count), f"{seed}-warm-up")
     finished(blip2_widget.ask(warm_up, QUESTIONS[0], cache=False, **asked.options))
     pictures = noise(count, seed)
     began = time.perf_counter()

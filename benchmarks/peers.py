@@ -34,7 +34,8 @@ def time_answers(peer: Peer, task: str, count: int, seed: str) -> dict[str, Any]
 
     answers = load(peer)
     prompts = [prompt_of(task, number) for number in range(count)]
-    answers(noise(peer.batch, f"{seed}-warm-up"), [prompts[0]] * peer.batch)
+    warm_up = noise(min(peer.batch, count), f"{seed}-warm-up")
+    answers(warm_up, [prompts[0]] * len(warm_up))
     pictures = noise(count, seed)
     began = time.perf_counter()
     texts = answers(pictures, prompts)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from blip2_widget.demo import CHECKPOINT
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import ModelManager, locate, parse
 
 NO_DEVICE: Final = "not measured, since there is no such device or --device leaves it out"
 
@@ -24,6 +26,16 @@ class Setting:
     rounds: int
     quick: bool
     devices: tuple[str, ...]
+
+    def refusal(self, variant: str) -> str | None:
+        """Why the package cannot run a variant here, None where it can: no process need try it."""
+        if variant.partition("-")[0] not in self.devices:
+            return NO_DEVICE
+        try:
+            ModelManager().choose(locate(parse(str(self.checkpoint))), variant)
+        except Blip2Error as error:
+            return str(error)
+        return None
 
     def count(self, full: int, quick: int) -> int:
         """How many of something to measure."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from benchmarks.answering import answer
@@ -61,11 +64,14 @@ class Way:
 class Timing:
     """Seconds an answer in each round; `text_tokens` a prompt has and `batch` as it was used.
 
-    For the package itself also the device's `limits`, as they were right after each round."""
+    `peak` is the most memory in bytes of any round, None where the system cannot tell.
+    For the package itself also the device's `limits`, as they were right after each round.
+    """
 
     rounds: tuple[float, ...]
     text_tokens: int
     batch: int
+    peak: int | None = None
     limits: tuple[Limits, ...] = ()
 
     @property
@@ -95,41 +101,56 @@ def alternate(
     What slows the machine for a while so slows all of them. A way that fails is told by its
     error's line in place of its timing.
     """
-    answers: dict[Way, list[Any] | str] = {way: [] for way in ways}
-    for number in range(rounds or setting.rounds):
-        for way in ways:
-            sofar = answers[way]
-            if isinstance(sofar, str) or way.device not in setting.devices:
-                continue
-            try:
-                sofar.append(
-                    call_once(
-                        answer,
-                        setting.cache,
-                        kind=way.kind,
-                        variant=way.variant,
-                        batch=way.batch,
-                        task=way.task,
-                        count=way.count,
-                        checkpoint=str(setting.checkpoint),
-                        new_tokens=new_tokens,
-                        seed=f"{way.task}-{number}",
-                        quick=setting.quick,
-                    )
-                )
-            except ProcessFailed as error:
-                answers[way] = str(error)
+    refused = {way: _refusal(setting, way) for way in ways}
+    answers: dict[Way, list[Any] | str] = {way: refused[way] or [] for way in ways}
+    # Figures of a quick run mean nothing, so that its processes need not be alone.
+    with ThreadPoolExecutor((os.cpu_count() or 1) if setting.quick else 1) as pool:
+        for number in range(rounds or setting.rounds):
+            left = [way for way in ways if not isinstance(answers[way], str)]
+            once = partial(_once, setting, new_tokens, number)
+            for way, found in zip(left, pool.map(once, left), strict=True):
+                sofar = answers[way]
+                if isinstance(found, str):
+                    answers[way] = found
+                elif not isinstance(sofar, str):
+                    sofar.append(found)
     return {way: _timing(found) for way, found in answers.items()}
+
+
+def _refusal(setting: Setting, way: Way) -> str | None:
+    if way.kind == "ours":
+        return setting.refusal(way.variant)
+    return None if way.device in setting.devices else NO_DEVICE
+
+
+def _once(setting: Setting, new_tokens: int, number: int, way: Way) -> dict[str, Any] | str:
+    """What a way's process tells of one round, or its error's line."""
+    try:
+        told: dict[str, Any] = call_once(
+            answer,
+            setting.cache,
+            kind=way.kind,
+            variant=way.variant,
+            batch=way.batch,
+            task=way.task,
+            count=way.count,
+            checkpoint=str(setting.checkpoint),
+            new_tokens=new_tokens,
+            seed=f"{way.task}-{number}",
+            quick=setting.quick,
+        )
+    except ProcessFailed as error:
+        return str(error)
+    return told
 
 
 def _timing(found: list[Any] | str) -> Timing | str:
     if isinstance(found, str):
         return found
-    if not found:
-        return NO_DEVICE
     rounds = tuple(each["seconds"] for each in found)
     limits = tuple(limits_from(each["limits"]) for each in found if "limits" in each)
-    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"], limits)
+    peak = max((each["peak"] for each in found if each["peak"] is not None), default=None)
+    return Timing(rounds, found[-1]["text_tokens"], found[-1]["batch"], peak, limits)
 
 
 def timing_records(

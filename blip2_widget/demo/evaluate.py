@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +37,13 @@ GREEDY: Final = GenerationSettings(max_new_tokens=40)
 
 @dataclass(frozen=True)
 class Score:
-    """How many of some answers were right, and a few that were not."""
+    """How many of some answers were right, a few that were not, and all of them in order."""
 
     name: str
     right: int
     asked: int
     mistakes: tuple[str, ...] = ()
+    answers: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def share(self) -> float:
@@ -97,7 +98,8 @@ def score(name: str, engine: Engine, features: Tensor, questions: Sequence[Asked
         for q, answer in zip(questions, answers, strict=True)
         if answer != q.answer
     ]
-    return Score(name, len(questions) - len(mistakes), len(questions), tuple(mistakes[:10]))
+    right = len(questions) - len(mistakes)
+    return Score(name, right, len(questions), tuple(mistakes[:10]), tuple(answers))
 
 
 def score_easy_vqa(
@@ -169,7 +171,10 @@ def main() -> None:
     engine = load(options.path, options.variant)
     scores = score_easy_vqa(engine) + score_scenes(engine, options.scenes)
     if options.json:
-        print(json.dumps([asdict(entry) | {"share": entry.share} for entry in scores], indent=2))
+        told = [asdict(entry) | {"share": entry.share} for entry in scores]
+        for each in told:
+            del each["answers"]
+        print(json.dumps(told, indent=2))
         return
     print(f"{'':32} right / asked")
     for entry in scores:

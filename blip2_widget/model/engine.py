@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.model.machine import read_machine
-from blip2_widget.model.memory import give_memory_back, mapped_bytes, trim
+from blip2_widget.model.memory import give_memory_back, mapped_at, trim
 from blip2_widget.model.variants import Variant, free_bytes
 
 if TYPE_CHECKING:
@@ -143,14 +143,20 @@ class Engine:
             _suit_processor(model)
         #: How far int8 vision moves features, by their length; None where vision is not int8.
         self.vision_distance: float | None = getattr(model.vision_model, "distance", None)
-        #: Bytes of weights that the system counts as free memory.
-        self.mapped = mapped_bytes(chain(model.parameters(), model.buffers()))
+        #: Bytes of weights that the system counts as free memory, by their address, since variants
+        #: may share some.
+        self.mapped_at = mapped_at(chain(model.parameters(), model.buffers()))
         free = max(free_bytes(variant, read_machine()) - self.mapped, 0)
         self.prefixes = PrefixCache(min(_PREFIX_BYTES, int(free * _PREFIX_SHARE)))
         for layer in _layers(model):
             # A vision side may be shared, and outlive this engine: its layers know of none.
             if _before_layer not in layer._forward_pre_hooks.values():
                 layer.register_forward_pre_hook(_before_layer)
+
+    @property
+    def mapped(self) -> int:
+        """Bytes of weights that the system counts as free memory."""
+        return sum(self.mapped_at.values())
 
     def prepare(self, image: Image) -> NDArray[np.float32]:
         """An RGB picture as the image encoder reads it: (3, height, width). May be called from any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,8 +41,14 @@ _NOT_QUANTIZED = ["vision_model", "qformer", "language_projection", "lm_head"]
 #: Held while transformers loads: meanwhile it patches its own classes, and two loads at a time in
 #: one process would leave the patch there, after which no tied weight is found any more.
 _loading = threading.Lock()
+#: Seconds to wait at most while another thread makes a model, before it reads the weights.
+_OTHERS_TAKE = 10.0
 #: How far a kept int8 vision side was measured to move features, as its file notes it.
 _DISTANCE = "vision_distance"
+
+
+class UnreadableError(Blip2Error):
+    """Files that are no checkpoint that transformers can read."""
 
 
 def load_model(
@@ -58,8 +65,8 @@ def load_model(
     `vision` is the `vision_side` of a model of this checkpoint that has it in common with this
     variant: it is shared, and not loaded again.
 
-    Raises Blip2Error where the files are not a BLIP-2 checkpoint that transformers can read, and
-    TooFarError where int8 vision changes its features too much.
+    Raises UnreadableError where the files are not a BLIP-2 checkpoint that transformers can read,
+    and TooFarError where int8 vision changes its features too much.
     """
     import torch
     from safetensors import SafetensorError
@@ -91,7 +98,7 @@ def load_model(
                 else:
                     config.quantization_config = _quantization(variant).to_dict()
             sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
-            with opened(folder, files, sides) as tensors:
+            with _left_as_found() as tie_weights, opened(folder, files, sides) as tensors:
                 model, found = _architecture(vision is not None, reads_int8).from_pretrained(
                     None,
                     config=config,
@@ -101,9 +108,14 @@ def load_model(
                     output_loading_info=True,
                     **options,
                 )
-            if missing := sorted(found["missing_keys"]):
+            if missing := set(found["missing_keys"]):
+                # What is tied is missing where another thread had tying switched off just then.
+                tie_weights(model, missing_keys=missing, recompute_mapping=False)
+            if missing:
                 # transformers would answer with random numbers in their place.
-                raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
+                raise ValueError(f"{len(missing)} weights are missing, such as {min(missing)}")
+            if reads_int8 and files.vision is not None:
+                measured = float(notes(files.vision)[_DISTANCE])
             if (folder / "generation_config.json").is_file():
                 model.generation_config = GenerationConfig.from_pretrained(
                     folder, local_files_only=True
@@ -111,13 +123,13 @@ def load_model(
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             _log.debug("loading failed", exc_info=True)
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise Blip2Error(f"{folder} cannot be loaded as {variant.name}: {line}") from error
+            raise UnreadableError(f"{folder} cannot be loaded as {variant.name}: {line}") from error
         processor = load_processor(folder, model.config.num_query_tokens)
     model.eval()
     for part, module in (vision or {}).items():
         setattr(model, part, module)
-    if reads_int8 and files.vision is not None:
-        _pack_vision(model, float(notes(files.vision)[_DISTANCE]), variant)
+    if reads_int8:
+        _pack_vision(model, measured, variant)
     elif quantizes_vision:
         _quantize_vision(model, processor, variant)
     if packs_nf4(variant):
@@ -238,6 +250,27 @@ def _quantization(variant: Variant) -> Any:
         bnb_4bit_compute_dtype=getattr(torch, variant.dtype),
         llm_int8_skip_modules=_NOT_QUANTIZED,
     )
+
+
+@contextmanager
+def _left_as_found() -> Iterator[Callable[..., None]]:
+    """transformers' own `tie_weights`, which, as torch's default type, is as before at the end.
+
+    Any thread that makes a model in transformers switches both for the whole process, and puts back
+    what it found: two that do at a time can leave the switched ones there for good.
+    """
+    import torch
+    from transformers import PreTrainedModel
+
+    deadline = time.monotonic() + _OTHERS_TAKE
+    while PreTrainedModel.tie_weights.__name__ != "tie_weights" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    tie_weights, dtype = PreTrainedModel.tie_weights, torch.get_default_dtype()
+    try:
+        yield tie_weights
+    finally:
+        PreTrainedModel.tie_weights = tie_weights
+        torch.set_default_dtype(dtype)
 
 
 @contextmanager

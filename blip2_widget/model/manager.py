@@ -16,8 +16,8 @@ from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch, parse
-from blip2_widget.model.distance import TooFarError
 from blip2_widget.model.engine import Engine
+from blip2_widget.model.loading import UnreadableError
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.replicas import Replicas
@@ -124,6 +124,7 @@ class ModelManager:
         # One after the other: two that load side by side would each count the same memory as free.
         self._to_load: deque[tuple[Key, Resident]] = deque()
         self._loader: threading.Thread | None = None
+        self._is_closed = False
 
     @property
     def max_resident(self) -> int:
@@ -203,7 +204,10 @@ class ModelManager:
         key = Key(located.identity, variant.name)
         with self._lock:
             resident = self._resident.get(key)
-            if resident is None or _failed(resident):
+            if self._is_closed:
+                resident = Resident(located, variant, Future())
+                resident.future.set_exception(_closed())
+            elif resident is None or _failed(resident):
                 resident = Resident(located, variant, Future())
                 self._resident[key] = resident
                 self._to_load.append((key, resident))
@@ -264,8 +268,12 @@ class ModelManager:
     def close(self) -> None:
         """Forget every model, in use or not, and take no more."""
         with self._lock:
+            self._is_closed = True
+            waiting = [resident for _, resident in self._to_load]
             self._to_load.clear()
             loader = self._loader
+        for resident in waiting:
+            resident.future.set_exception(_closed())
         if loader is not None:
             loader.join()
         with self._lock:
@@ -345,9 +353,8 @@ class ModelManager:
         files = self.weights.prepare(located, folder, variant, sides)
         try:
             model, processor = load(files)
-        except TooFarError:
-            raise
-        except Exception as error:
+        except UnreadableError as error:
+            # Whatever else fails would fail with files that are made again, too.
             if not any(files) or is_out_of_memory(error):
                 raise
             self.weights.drop(files)  # damaged, or written by another transformers
@@ -377,9 +384,13 @@ class ModelManager:
     def _free_machine(self) -> Machine:
         """The machine; memory that models are mapped to, which the system has for free, is not."""
         machine = self._machine()
-        engines = [each.engine for each in self.resident()]
-        mapped = sum(engine.mapped for engine in engines if engine is not None)
-        return dataclasses.replace(machine, ram_free=max(machine.ram_free - mapped, 0))
+        mapped: dict[int, int] = {}
+        for each in self.resident():
+            engine = each.engine
+            if engine is not None:
+                mapped |= engine.mapped_at
+        free = machine.ram_free - sum(mapped.values())
+        return dataclasses.replace(machine, ram_free=max(free, 0))
 
     def _shared_vision(self, resident: Resident) -> dict[str, Any] | None:
         """The vision side that a model needs, from one in memory that has it."""
@@ -436,6 +447,10 @@ class ModelManager:
 
 def _failed(resident: Resident) -> bool:
     return resident.future.done() and resident.future.exception() is not None
+
+
+def _closed() -> Blip2Error:
+    return Blip2Error("models are loaded no more: their manager is closed")
 
 
 def _is_called(resident: Resident, variant: str, machine: Machine) -> bool:

@@ -44,25 +44,25 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def mapped_bytes(tensors: Iterable[torch.Tensor]) -> int:
-    """Bytes of tensors that are mapped from safetensors files. The system counts their memory as
-    free, since it can read them again. Source: Linux's documentation of /proc/PID/maps."""
+def mapped_at(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
+    """Bytes of tensors that are mapped from safetensors files, by address. The system counts their
+    memory as free, since it can read them again. Source: Linux's documentation of
+    /proc/PID/maps."""
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:  # no Linux
-        return 0
+        return {}
     ranges = [
         tuple(int(end, 16) for end in line.split()[0].split("-"))
         for line in lines
         if line.endswith(".safetensors")
     ]
-    found = {
+    return {
         each.data_ptr(): each.nbytes
         for each in tensors
         if not each.is_mkldnn  # packed tensors have no address
         if any(begin <= each.data_ptr() < end for begin, end in ranges)
     }
-    return sum(found.values())
 
 
 @cache

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 _VERSION = 2
 #: Smaller models are made in the time that it takes to find them here.
 _WORTH_KEEPING = 100_000_000
+_UNFINISHED = "unfinished-"
+#: Seconds after which nobody goes on writing: one who does writes many times a minute. A process id
+#: would say less, since a folder may be shared by machines.
+_ABANDONED = 3600.0
+
+_log = logging.getLogger(__name__)
 
 
 class KeptWeights:
@@ -73,6 +82,7 @@ class KeptWeights:
 
         if weight_bytes(located.sizes, variant) < _WORTH_KEEPING:
             return NOTHING_KEPT
+        self._sweep()
         return Files(prepared("vision"), prepared("language"))
 
     def keep(
@@ -112,23 +122,33 @@ class KeptWeights:
         """Delete what is kept. A model in memory that maps such a file goes on."""
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def _sweep(self) -> None:
+        """Delete what processes that were killed left half written."""
+        for folder in self.root.glob(f"{_UNFINISHED}*"):
+            with suppress(OSError):  # another process sweeps too, or writes
+                changed = max(each.stat().st_mtime for each in (folder, *folder.iterdir()))
+                if time.time() - changed > _ABANDONED:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def _write(
         self, located: Located, variant: Variant, side: Side, save: Callable[[Path], None]
     ) -> Path | None:
-        """Have `save` write a side's file; None where the disk has not the room."""
+        """Have `save` write a side's file; None where the disk has not the room, or
+        where that fails, which costs only the next load its time."""
         size = (vision_bytes if side == "vision" else language_bytes)(located.sizes, variant)
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             if shutil.disk_usage(self.root).free < 2 * size:
                 return None
-            unfinished = Path(tempfile.mkdtemp(dir=self.root, prefix="unfinished-"))
+            unfinished = Path(tempfile.mkdtemp(dir=self.root, prefix=_UNFINISHED))
         except OSError:
             return None
         try:
             save(unfinished / "weights")
             # Whole or not at all.
             return (unfinished / "weights").replace(self.file(located, variant, side))
-        except OSError:
+        except Exception as error:
+            _log.warning("weights are not kept: %s: %s", type(error).__name__, error)
             return None
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

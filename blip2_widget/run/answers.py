@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from blip2_widget.model import (
     Answer,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Answers:
             missing = [each for each in missing if each.key in self._fresh]
         for variant in (self._variant, *(() if self._refresh else self._better)):
             keys = {self._wanted(w.image_key, w.prompt, variant).key: w for w in missing}
-            answers = self._store.answers(list(keys))
+            answers = self._read(self._store.answers, list(keys))
             found |= {keys[key]: answer for key, answer in answers.items()}
             missing = [each for each in missing if each not in found]
         return found
@@ -228,15 +230,14 @@ class Answers:
         features: dict[str, torch.Tensor],
     ) -> None:
         """Put into `features`, by key, each picture's (query tokens, width): stored or computed."""
-        from blip2_widget.run.features import pack, unpack
+        from blip2_widget.run.features import pack
 
         images = {
             each.features_key: each.image_key
             for each in wanted
             if each.features_key not in features
         }
-        found = self._store.features(list(images))
-        features |= {key: unpack(packed) for key, packed in found.items()}
+        features |= self._read(self._stored_features, list(images))
 
         def encode(keys: Sequence[str]) -> None:
             pictures = [wait_for(opening[key], between) for key in keys]
@@ -259,11 +260,38 @@ class Answers:
             for future in opening.values():
                 future.cancel()
 
+    def _stored_features(self, keys: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The features that are in the store, and whole."""
+        from blip2_widget.run.features import unpack
+
+        found = {}
+        for key, packed in self._store.features(keys).items():
+            try:
+                found[key] = unpack(packed)
+            except Exception as error:
+                self._warn(f"stored features are damaged ({error}); they are computed again")
+        return found
+
+    def _read(
+        self, read: Callable[[Sequence[str]], dict[str, Value]], keys: Sequence[str]
+    ) -> dict[str, Value]:
+        """What is stored under the keys; where it cannot be read, for whatever reason, it counts
+        as not stored."""
+        try:
+            return read(keys)
+        except Exception as error:
+            self._warn(f"{error}; what is stored is computed again")
+            return {}
+
     def _keep(self, put: Callable[[], None]) -> None:
         """Store what was computed; where that fails, for whatever reason, it is still shown."""
         try:
             put()
         except Exception as error:
-            if not self._warned:
-                _log.warning("%s; answers are shown, but not kept for the next time", error)
-            self._warned = True
+            self._warn(f"{error}; answers are shown, but not kept for the next time")
+
+    def _warn(self, line: str) -> None:
+        """Say it, once a run."""
+        if not self._warned:
+            _log.warning("%s", line)
+        self._warned = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,7 +69,9 @@ class Pictures:
     def look_up(self, rows: Iterable[int]) -> None:
         """Learn the keys of files that were seen before, opening none of them."""
         identities = {row: file_identity(self._column.values[row]) for row in rows}
-        known = self._store.aliases([each for each in identities.values() if each is not None])
+        known: dict[tuple[str, int, int], str] = {}
+        with suppress(Blip2Error):  # a store that cannot be read costs time, no answers
+            known = self._store.aliases([each for each in identities.values() if each is not None])
         for row, identity in identities.items():
             if identity in known:
                 self.keys[row] = known[identity]
@@ -131,14 +133,18 @@ class Pictures:
                 self._ahead[row] = _decoders.submit(self._open, row)
 
     def image(
-        self, row: int, key: str, picture: Picture | None, urgent: bool
+        self, rows: Iterable[int], key: str, pictures: Mapping[int, Picture], urgent: bool
     ) -> Future[Image | NDArray[np.float32]]:
-        """What the model reads of a row, opened now where its key was known without."""
-        if picture is None or picture.image is None:
-            return self._decoders(urgent).submit(self._open_known, row, key)
-        opened: Future[Image | NDArray[np.float32]] = Future()
-        opened.set_result(picture.image)
-        return opened
+        """What the model reads of rows with equal pictures, opened now where their key was known
+        without."""
+        rows = list(dict.fromkeys(rows))
+        for row in rows:
+            image = pictures[row].image if row in pictures else None
+            if image is not None:
+                opened: Future[Image | NDArray[np.float32]] = Future()
+                opened.set_result(image)
+                return opened
+        return self._decoders(urgent).submit(self._open_any, rows, key)
 
     def forget(self, row: int) -> None:
         """The row may hold another picture by now."""
@@ -169,6 +175,13 @@ class Pictures:
         if self.prepare is None and image.width * image.height > _KEPT_PIXELS:
             return Picture(key, None, identity)
         return Picture(key, prepared, identity)
+
+    def _open_any(self, rows: Sequence[int], key: str) -> Image | NDArray[np.float32]:
+        """The first of equal pictures that can be opened still."""
+        for row in rows[:-1]:
+            with suppress(Exception):
+                return self._open_known(row, key)
+        return self._open_known(rows[-1], key)
 
     def _open_known(self, row: int, key: str) -> Image | NDArray[np.float32]:
         image = self.load(row)

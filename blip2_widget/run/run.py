@@ -245,7 +245,7 @@ class Run:
             return False
 
     def _step(self, urgent: bool) -> bool:
-        if self._to_look_up:
+        if self._to_look_up and not (urgent and self._has_typed()):
             self._look_up_known_files()
             return True
         chunk = self._take(urgent)
@@ -263,10 +263,16 @@ class Run:
             engine = self._loaded_engine(urgent)
             if engine is None:
                 self._park(chunk, urgent)
-                return False
+                return bool(self._to_look_up)
             self._compute(engine, chunk)
         self._end_chunk(chunk)
         return True
+
+    def _has_typed(self) -> bool:
+        """Whether there is something that a person typed, and that does not wait for the model."""
+        if True in self._parked:
+            return self._resident is not None and self._resident.future.done()
+        return bool(self._urgent)
 
     def _take(self, urgent: bool) -> Chunk | None:
         """The next chunk; it ends with a picture's last prompt."""
@@ -389,9 +395,10 @@ class Run:
 
     def _compute(self, engine: Engine, chunk: Chunk) -> None:
         """Compute what a chunk wants; what was done by then stays, whatever comes between."""
-        rows = {want.image_key: task.row for task, want in chunk.wanted.items()}
+        rows: dict[str, list[int]] = {}
         tasks_of: dict[Wanted, list[Task]] = {}
         for task, want in chunk.wanted.items():
+            rows.setdefault(want.image_key, []).append(task.row)
             tasks_of.setdefault(want, []).append(task)
 
         reports = Reports(
@@ -403,9 +410,7 @@ class Run:
             self._answers.compute(
                 engine,
                 chunk.wanted.values(),
-                lambda key: self.pictures.image(
-                    rows[key], key, chunk.pictures.get(rows[key]), chunk.urgent
-                ),
+                lambda key: self.pictures.image(rows[key], key, chunk.pictures, chunk.urgent),
                 reports,
                 partial(self._between, chunk),
                 remember=chunk.urgent,

@@ -97,4 +97,5 @@ class Worker:
         if more:
             with self._changed:
                 if work not in queue:
-                    queue.appendleft(work)
+                    # Urgent work takes turns: what was just typed waits for no whole look-up.
+                    (queue.append if urgent else queue.appendleft)(work)

@@ -43,3 +43,23 @@ def test_a_process_that_fails_is_told_by_its_error(
     monkeypatch.chdir(ROOT)
     with pytest.raises(ProcessFailed, match="FileNotFoundError"):
         call(seconds_a_row, tmp_path / "cache", rows=1, folder=str(tmp_path / "absent"))
+
+
+def test_quick_benchmarks_of_models_measure_every_way_that_runs_here(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "captions", "latency", "overhead", "--quick"]
+    command += ["--checkpoint", "demo", "--device", "cpu", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    measured: dict[str, set[str]] = {}
+    for each in content["figures"]:
+        if "cuda-" in each["subject"]:
+            assert "no such device" in each["note"]
+        elif each["value"] is None:
+            # Only what the package itself refuses on this processor.
+            assert "needs a processor with int8 products" in each["note"], each
+        else:
+            measured.setdefault(each["benchmark"], set()).add(each["figure"])
+    assert measured["latency"] == {"to the first token"}
+    assert measured["overhead"] == {"seconds a picture", "of the bare time"}
+    assert measured["captions"] >= {"seconds a picture", "pictures", "of the roofline at its batch"}

@@ -10,10 +10,12 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from blip2_widget.errors import Blip2Error
@@ -124,9 +126,35 @@ def test_memory_that_models_are_mapped_to_is_not_free(
     opt, t5 = locate(parse(str(tiny_opt))), locate(parse(str(tiny_t5)))
     engine = load(manager, opt, "cpu-fp32").result(60)
     assert engine.mapped > 0.5 * weight_bytes(opt.sizes, engine.variant)
-    engine.mapped = 60 * GB
+    engine.mapped_at[0] = 60 * GB
     with pytest.raises(Blip2Error, match=r"cpu-bf16 needs 0\.3 GB and . MB are free"):
         manager.choose(t5, "cpu-bf16")
+
+
+def test_what_variants_share_is_mapped_once(manager: ModelManager, tiny_opt: Path) -> None:
+    located = locate(parse(str(tiny_opt)))
+    first = load(manager, located, "cpu-fp32").result(60)
+    free = manager._free_machine().ram_free
+    assert free == ROOMY.ram_free - first.mapped < ROOMY.ram_free
+    second = load(manager, located, "cpu-bf16").result(60)
+    second.mapped_at = dict(list(first.mapped_at.items())[:2])
+    assert manager._free_machine().ram_free == free
+
+
+def test_a_closed_manager_loads_nothing(tiny_opt: Path, loads: list[str]) -> None:
+    manager, located = ModelManager(), locate(parse(str(tiny_opt)))
+    variant = named("cpu-fp32", ROOMY, "opt")
+    with manager._lock:  # so that the loader has taken neither
+        queued = [manager.load(located, named(n, ROOMY, "opt")) for n in ("cpu-fp32", "cpu-bf16")]
+        closing = threading.Thread(target=manager.close)
+        closing.start()
+    closing.join(60)
+    assert all(each.done() for each in queued)  # loaded or refused, but nobody waits for good
+    loads.clear()
+    for _ in range(2):
+        with pytest.raises(Blip2Error, match="closed"):
+            manager.load(located, variant).result(60)
+    assert loads == [] and manager._loader is None and manager.resident() == []
 
 
 def test_what_no_longer_fits_is_refused_before_it_is_loaded(
@@ -344,6 +372,45 @@ def test_every_like_gpu_gets_a_replica(
     assert engine.devices == (1 if second_fails else 2)
     assert ("cuda:0 is left out" in caplog.text) == second_fails
     manager.close()
+
+
+@pytest.mark.parametrize("begins_first", [False, True])
+def test_a_model_that_a_cell_makes_meanwhile_disturbs_no_loading(
+    manager: ModelManager, tiny_opt: Path, monkeypatch: pytest.MonkeyPatch, begins_first: bool
+) -> None:
+    """As another thread's from_pretrained does it: its switches overlap with ours."""
+    from transformers import Blip2ForConditionalGeneration as Model
+    from transformers import PreTrainedModel
+    from transformers.initialization import no_tie_weights
+    from transformers.modeling_utils import local_torch_dtype
+
+    ties, switches = PreTrainedModel.tie_weights, ExitStack()
+    make, read = Model.__init__, Model._load_pretrained_model
+
+    def switch() -> None:
+        switches.enter_context(local_torch_dtype(torch.float16))
+        switches.enter_context(no_tie_weights())
+
+    def making(model: Any, *arguments: Any, **options: Any) -> None:
+        if not begins_first:
+            switch()
+        make(model, *arguments, **options)
+
+    def reading(*arguments: Any, **options: Any) -> Any:
+        switches.close()
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(Model, "__init__", making)
+    monkeypatch.setattr(Model, "_load_pretrained_model", staticmethod(reading))
+    if begins_first:
+        switch()
+        threading.Timer(1, switches.close).start()
+    engine = load(manager, locate(parse(str(tiny_opt))), "cpu-bf16").result(60)
+    assert PreTrainedModel.tie_weights is ties
+    assert torch.get_default_dtype() == torch.float32
+    language = engine.model.language_model
+    head, embeddings = language.lm_head.weight, language.get_input_embeddings().weight
+    assert head.device.type == "cpu" and torch.equal(head, embeddings)
 
 
 def test_managers_that_load_at_the_same_time_leave_transformers_as_it_was(tiny_opt: Path) -> None:

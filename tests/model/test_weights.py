@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import (
     Engine,
     GenerationSettings,
@@ -191,6 +194,22 @@ def test_what_is_damaged_is_made_again(
         assert made == []
 
 
+def test_what_fails_for_another_reason_deletes_nothing(
+    kept: KeptWeights, tiny_opt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    located = locate(parse(str(tiny_opt)))
+    load(kept, located, "cpu-int8")
+    before = {file: file.stat().st_mtime_ns for file in kept.root.iterdir()}
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(loading, "load_model", broken)
+    with pytest.raises(Blip2Error, match="no driver"):
+        load(kept, located, "cpu-int8")
+    assert {file: file.stat().st_mtime_ns for file in kept.root.iterdir()} == before
+
+
 def test_every_checkpoint_has_its_own(kept: KeptWeights, tiny_opt: Path, tiny_t5: Path) -> None:
     for folder in (tiny_opt, tiny_t5):
         load(kept, locate(parse(str(folder))), "cpu-int8")
@@ -217,17 +236,36 @@ def test_a_full_disk_costs_nothing_but_time(
     assert list(kept.root.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyError("BF16")])
 def test_a_save_that_breaks_leaves_nothing_behind(
-    kept: KeptWeights, tiny_opt: Path, monkeypatch: pytest.MonkeyPatch
+    kept: KeptWeights,
+    tiny_opt: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     def broken(*to: Any) -> None:
         to[-1].write_bytes(b"x")
-        raise OSError("no space left on device")
+        raise error
 
     monkeypatch.setattr(weights, "convert", broken)
     monkeypatch.setattr(weights, "save_side", broken)
     load(kept, locate(parse(str(tiny_opt))), "cpu-int8")
     assert list(kept.root.iterdir()) == []
+    assert f"weights are not kept: {type(error).__name__}" in caplog.text
+
+
+def test_what_a_killed_process_left_is_swept(kept: KeptWeights, tiny_opt: Path) -> None:
+    ages = {"unfinished-dead": 7200, "unfinished-empty": 7200, "unfinished-alive": 60}
+    for name, age in ages.items():
+        (kept.root / name).mkdir(parents=True)
+        then = time.time() - age
+        if name != "unfinished-empty":
+            (kept.root / name / "weights").write_bytes(b"x")
+            os.utime(kept.root / name / "weights", (then, then))
+        os.utime(kept.root / name, (time.time() - 7200,) * 2)  # files are written to for long
+    load(kept, locate(parse(str(tiny_opt))), "cpu-bf16")
+    assert [each.name for each in kept.root.glob("unfinished-*")] == ["unfinished-alive"]
 
 
 @pytest.fixture

@@ -576,3 +576,110 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken_for_what_it_was(
     after = answers(blip2_widget.caption([str(path)]))
     assert before == answers(blip2_widget.caption([paths[0]]))
     assert after == answers(blip2_widget.caption([paths[1]])) != before
+
+
+def test_a_typed_prompt_does_not_wait_for_its_runs_own_look_up(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blip2_widget.caption(paths[:1]).wait(60)  # the model is there
+    monkeypatch.setattr(run_module, "_LOOK_UP_ROWS", 1)
+    real, looked, typed = Pictures.look_up, [], threading.Event()
+    looked_when_answered: list[int] = []
+    reached = threading.Event()
+
+    def watched(self: Pictures, rows: Any) -> None:
+        looked.append(list(rows))
+        reached.set()
+        assert typed.wait(60)
+        real(self, rows)
+
+    monkeypatch.setattr(Pictures, "look_up", watched)
+    result = blip2_widget.caption(paths, start=False, cache=False)
+
+    def note(_rows: Any) -> None:
+        if result.run.cells[7][0].state == "done" and not looked_when_answered:
+            looked_when_answered.append(len(looked))
+
+    result.run.subscribe(note)
+    result.run.start()
+    assert reached.wait(60)
+    result.ask(7, CIRCLES)
+    typed.set()
+    result.wait(60)
+    # One was under way; the model is asked for beside the next.
+    assert looked_when_answered[0] < len(paths)
+    assert list(result.answers.prompt) == [""] * 7 + [CIRCLES]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_picture_that_is_gone_is_read_from_its_equal(
+    paths: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_session: Session,
+    gone: int,
+) -> None:
+    twins = [str(shutil.copy(paths[0], tmp_path / name)) for name in ("a.png", "b.png")]
+    expected = answers(blip2_widget.caption(twins))
+    own_session.store.clear("features")
+    own_session.store.clear("answers")  # the keys of the files stay known
+    real = Pictures.look_up
+
+    def deleting(self: Pictures, rows: Any) -> None:
+        real(self, rows)
+        Path(twins[gone]).unlink()
+
+    monkeypatch.setattr(Pictures, "look_up", deleting)
+    assert answers(blip2_widget.caption(twins)) == expected
+
+
+def test_a_store_that_cannot_be_read_costs_no_answers(
+    paths: list[str],
+    own_session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = answers(blip2_widget.caption(paths))
+
+    def broken(*_: Any) -> Any:
+        raise Blip2Error("the store: disk I/O error")
+
+    for name in ("aliases", "features", "answers"):
+        monkeypatch.setattr(own_session.store, name, broken)
+    result = blip2_widget.caption(paths, batch_size=2)
+    assert answers(result) == expected
+    assert result.progress.cached == 0
+    assert caplog.text.count("disk I/O error") == 1
+
+
+def test_damaged_features_are_computed_again(
+    paths: list[str], own_session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = answers(blip2_widget.caption(paths))
+    store = own_session.store
+    for damage in ("data = substr(data, 1, 7)", "dtype = 'nothing'", "shape = '{'"):
+        store.clear("answers")
+        with store._transaction():
+            store._connection.execute(f"UPDATE features SET {damage}")
+        assert answers(blip2_widget.caption(paths)) == expected
+    assert caplog.text.count("computed again") == 3
+
+
+def test_which_rows_fail_does_not_depend_on_the_batch(paths: list[str], tmp_path: Path) -> None:
+    import pandas as pd
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    images = [paths[0], None, paths[1], str(broken), float("nan"), paths[2], paths[3], paths[0]]
+    frame = pd.DataFrame({"image": images, "word": ["short"] * 8}, dtype=object)
+    frame.loc[5, "word"] = "long " * 3000
+    expected = ["done", "error", "done", "error", "error", "error", "done", "done"]
+    found = {}
+    for size in (1, 3, 8):
+        result = blip2_widget.ask(
+            frame.image, "is it {word}?", frame=frame, batch_size=size, cache=False
+        ).wait(60)
+        assert list(result.answers.state) == expected
+        found[size] = (answers(result), list(result.errors.error))
+    assert found[1] == found[3] == found[8]
+    assert "shorten it" in found[1][1][-1]
