@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { Lightbox } from "./Lightbox";
 import { Panel, type PanelProps } from "./Panel";
 import "../styles/details.css";
@@ -12,10 +12,11 @@ export interface DetailViewProps extends Omit<PanelProps, "onZoom"> {
 export function DetailView({ view, ...props }: DetailViewProps) {
   const { details, rowId, thumb, position, onMove } = props;
   const [large, setLarge] = useState(false);
-  useEffect(() => {
+  // Not an effect of the passive kind, whose end comes late: the view would be closed by then.
+  useLayoutEffect(() => {
     details.openChat(view, rowId);
   }, [details, view, rowId]);
-  useEffect(() => () => details.openChat(view, null), [details, view]);
+  useLayoutEffect(() => () => details.openChat(view, null), [details, view]);
 
   const row = props.row.value;
   const answer = row?.cells.find((cell) => cell.state === "done" && cell.answer);
