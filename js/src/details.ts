@@ -30,6 +30,9 @@ export const DETAIL_TIMES = {
 /** Pictures that nobody looks at and that are kept all the same, for going back. */
 const PICTURES = 8;
 
+/** Pictures that have not come, of which it is known that somebody once watched for them. */
+const EMPTY = 50;
+
 /** Conversations that are kept beside those that are open. */
 const CHATS = 100;
 
@@ -161,16 +164,25 @@ export class Details {
   }
 
   #trimPictures(): void {
-    let spare = 0;
-    for (const { users } of this.#pictures.values()) if (users === 0) spare++;
-    for (const [key, entry] of [...this.#pictures]) {
-      if (spare <= PICTURES) return;
-      if (entry.users > 0 || entry.asked) continue;
-      const held = entry.held.peek();
-      entry.held.value = null;
-      if (held && "url" in held) URL.revokeObjectURL(held.url);
+    const spare = [...this.#pictures].filter(([, { users, asked }]) => users === 0 && !asked);
+    const urlOf = ({ held }: PictureEntry) => {
+      const picture = held.peek();
+      return picture && "url" in picture ? picture.url : null;
+    };
+    let pictures = spare.filter(([, entry]) => urlOf(entry) !== null).length;
+    // Entries without a picture cost nothing, and may just be about to be looked at.
+    let others = spare.length - pictures;
+    for (const [key, entry] of spare) {
+      const url = urlOf(entry);
+      if (url === null ? others <= EMPTY : pictures <= PICTURES) continue;
+      if (url === null) {
+        others--;
+      } else {
+        pictures--;
+        entry.held.value = null;
+        URL.revokeObjectURL(url);
+      }
       this.#pictures.delete(key);
-      spare--;
     }
   }
 

@@ -69,6 +69,7 @@ describe("the lightbox", () => {
     render(box());
     expect(images().map(({ src }) => src)).toEqual(["blob:thumb"]);
     expect(sent).toEqual([{ type: "picture", row: 7, pixels: 2048 }]);
+    expect(percent()).toBe("");
     sayPicture();
     const sharp = images().at(-1) as HTMLImageElement;
     expect(sharp.src).toBe("blob:sharp/1");

@@ -6,7 +6,7 @@ import type { Cell, Prompt, Row } from "../protocol";
 import { type Look, STEP, WHOLE } from "../zoom";
 import { CrossIcon, MinusIcon, PlusIcon } from "./DetailIcons";
 import { Dialog } from "./Dialog";
-import { lookOfKey, nearer, type Pane, type ThumbLike, ZoomPane } from "./ZoomPane";
+import { lookOfKey, NO_PANE, nearer, type Pane, type ThumbLike, ZoomPane } from "./ZoomPane";
 
 /** One of the pictures that are compared. */
 export interface Compared {
@@ -24,8 +24,6 @@ export interface ComparePicturesProps {
   /** Takes one out, where more than two are there. */
   onRemove?(rowId: number): void;
 }
-
-const NO_PANE: Pane = { box: { width: 0, height: 0 }, picture: { width: 0, height: 0 } };
 
 /** Two to four pictures side by side, zoomed and moved together, with what is said of them. */
 export function ComparePictures(props: ComparePicturesProps) {

@@ -5,7 +5,15 @@ import { count } from "../format";
 import { type Look, oneToOne, STEP, WHOLE } from "../zoom";
 import { CrossIcon, MinusIcon, NextIcon, PlusIcon, PreviousIcon } from "./DetailIcons";
 import { Dialog } from "./Dialog";
-import { lookOfKey, nearer, type Pane, percent, type ThumbLike, ZoomPane } from "./ZoomPane";
+import {
+  lookOfKey,
+  NO_PANE,
+  nearer,
+  type Pane,
+  percent,
+  type ThumbLike,
+  ZoomPane,
+} from "./ZoomPane";
 
 export interface LightboxProps {
   details: Details;
@@ -20,8 +28,6 @@ export interface LightboxProps {
   onMove(delta: number): void;
   onClose(): void;
 }
-
-const NO_PANE: Pane = { box: { width: 0, height: 0 }, picture: { width: 0, height: 0 } };
 
 /** One picture, as large as the window. */
 export function Lightbox(props: LightboxProps) {
@@ -103,7 +109,8 @@ export function Lightbox(props: LightboxProps) {
             type="button"
             class="tool tool-words"
             title="its own pixels (1, or a double click)"
-            aria-pressed={Math.abs(look.value.zoom - own) < 0.01}
+            disabled={!pane.own}
+            aria-pressed={pane.own && Math.abs(look.value.zoom - own) < 0.01}
             onClick={() => zoom(nearer(look.peek(), own / look.peek().zoom, pane))}
           >
             1:1

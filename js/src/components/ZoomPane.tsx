@@ -29,7 +29,8 @@ const LEAFING_MS = 120;
 /** Asks for a row's picture and watches it; null until it comes. */
 export function usePicture(details: Details, row: number, pixels: number): Picture | null {
   const first = useRef(true);
-  useEffect(() => {
+  // Before anything else can let go of what was just drawn.
+  useLayoutEffect(() => {
     const stop = details.keep(row, pixels);
     const ask = () => void details.picture(row, pixels);
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -48,7 +49,15 @@ export function usePicture(details: Details, row: number, pixels: number): Pictu
 export interface Pane {
   box: Size;
   picture: Size;
+  /** Whether it is the picture's own size, and not that of its thumbnail. */
+  own: boolean;
 }
+
+export const NO_PANE: Pane = {
+  box: { width: 0, height: 0 },
+  picture: { width: 0, height: 0 },
+  own: false,
+};
 
 const pixelRatio = (): number => globalThis.devicePixelRatio || 1;
 
@@ -59,8 +68,8 @@ export function nearer(look: Look, factor: number, { box, picture }: Pane): Look
 }
 
 /** How large a pixel of the picture is on the screen, as people write it: "100 %". */
-export function percent(look: Look, { box, picture }: Pane): string {
-  if (box.width === 0 || picture.width === 0) return "";
+export function percent(look: Look, { box, picture, own }: Pane): string {
+  if (!own || box.width === 0 || picture.width === 0) return "";
   return `${Math.round((100 * look.zoom) / oneToOne(box, picture, pixelRatio()))} %`;
 }
 
@@ -137,11 +146,12 @@ export function ZoomPane({ details, row, thumb, alt, look, onPane, children }: Z
   }, []);
 
   // What the listeners need to know of the last drawing.
-  const now = useRef<Pane>({ box, picture });
-  now.current = { box, picture };
+  const own = sharpSize !== null;
+  const now = useRef<Pane>(NO_PANE);
+  now.current = { box, picture, own };
   useLayoutEffect(() => {
-    onPane?.({ box, picture });
-  }, [box.width, box.height, picture.width, picture.height]);
+    onPane?.({ box, picture, own });
+  }, [box.width, box.height, picture.width, picture.height, own]);
 
   useEffect(() => {
     const element = frame.current;
