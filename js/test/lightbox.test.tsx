@@ -237,6 +237,9 @@ describe("pictures side by side", () => {
     expect(new Set(widths())).toEqual(new Set(["800px"]));
     fireEvent.keyDown(stage(), { key: "+" });
     fireEvent.keyDown(stage(), { key: "ArrowRight" });
+    const moved = images()[0]?.style.transform;
+    fireEvent.keyDown(dialog().querySelector("figcaption") as HTMLElement, { key: "ArrowRight" });
+    expect(images()[0]?.style.transform).toBe(moved);
     expect(new Set(images().map(({ style }) => style.transform)).size).toBe(1);
     expect(images()[0]?.style.transform).not.toBe("translate(-200px, -150px)");
   });

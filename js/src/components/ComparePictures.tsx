@@ -35,6 +35,8 @@ export function ComparePictures(props: ComparePicturesProps) {
     look.value = next;
   };
   const onKey = (event: KeyboardEvent): boolean => {
+    // There the arrows scroll.
+    if ((event.target as HTMLElement).closest(".pictures-words")) return false;
     const next = lookOfKey(look.peek(), event, pane);
     if (next) zoom(next);
     return next !== null;
@@ -117,7 +119,7 @@ export function ComparePictures(props: ComparePicturesProps) {
                 </button>
               )}
             </ZoomPane>
-            <figcaption class="pictures-words">
+            <figcaption class="pictures-words" tabIndex={0}>
               <span class="pictures-label" title={row.value?.label}>
                 {row.value?.label ?? ""}
               </span>

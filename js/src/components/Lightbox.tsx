@@ -29,6 +29,9 @@ export interface LightboxProps {
   onClose(): void;
 }
 
+/** A text that may not find room. */
+export const LONG = 240;
+
 /** One picture, as large as the window. */
 export function Lightbox(props: LightboxProps) {
   const { details, rowId, thumb, label, alt, position, onMove, onClose } = props;
@@ -44,6 +47,8 @@ export function Lightbox(props: LightboxProps) {
     look.value = next;
   };
   const onKey = (event: KeyboardEvent): boolean => {
+    const inWords = (event.target as HTMLElement).matches(".lightbox-words");
+    if (inWords && /^(ArrowUp|ArrowDown|Page)/.test(event.key)) return false;
     const leaf = {
       ArrowLeft: -1,
       ArrowUp: -1,
@@ -151,7 +156,12 @@ export function Lightbox(props: LightboxProps) {
           </button>
         </ZoomPane>
       </div>
-      {alt && alt !== label && <p class="lightbox-words">{alt}</p>}
+      {alt && alt !== label && (
+        // What may have to be scrolled has to be reached with the keyboard.
+        <p class="lightbox-words" {...(alt.length > LONG ? { tabIndex: 0 } : {})}>
+          {alt}
+        </p>
+      )}
     </Dialog>
   );
 }

@@ -6,6 +6,7 @@ import type { FrameColumn, History, Prompt, Row } from "../protocol";
 import { Conversation } from "./Conversation";
 import { CrossIcon, NextIcon, PreviousIcon, RedoIcon, UndoIcon, ZoomIcon } from "./DetailIcons";
 import { BrokenPictureIcon, RetryIcon } from "./Icons";
+import { LONG } from "./Lightbox";
 import { ReviewedAnswer, reviewKey } from "./ReviewedAnswer";
 import { type ThumbLike, usePicture } from "./ZoomPane";
 
@@ -223,7 +224,13 @@ function Values({ row, columns }: { row: Row | null; columns: FrameColumn[] }) {
         return (
           <div key={name}>
             <dt title={name}>{name}</dt>
-            <dd class={value === null ? "detail-none" : `detail-${kind}`}>{value ?? "—"}</dd>
+            <dd
+              class={value === null ? "detail-none" : `detail-${kind}`}
+              // What may have to be scrolled has to be reached with the keyboard.
+              {...(value !== null && value.length > LONG ? { tabIndex: 0 } : {})}
+            >
+              {value ?? "—"}
+            </dd>
           </div>
         );
       })}
