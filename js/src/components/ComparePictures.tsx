@@ -61,7 +61,7 @@ export function ComparePictures(props: ComparePicturesProps) {
         <div class="lightbox-tools" role="group" aria-label="zoom">
           <button
             type="button"
-            class="tool"
+            class="knob"
             aria-label="zoom out"
             title="zoom out (-)"
             onClick={() => zoom(nearer(look.peek(), 1 / STEP, pane))}
@@ -70,7 +70,7 @@ export function ComparePictures(props: ComparePicturesProps) {
           </button>
           <button
             type="button"
-            class="tool"
+            class="knob"
             aria-label="zoom in"
             title="zoom in (+)"
             onClick={() => zoom(nearer(look.peek(), STEP, pane))}
@@ -79,7 +79,7 @@ export function ComparePictures(props: ComparePicturesProps) {
           </button>
           <button
             type="button"
-            class="tool tool-words"
+            class="knob knob-words"
             title="the whole pictures (0)"
             aria-pressed={Math.abs(look.value.zoom - 1) < 0.01}
             onClick={() => zoom(WHOLE)}
@@ -87,7 +87,7 @@ export function ComparePictures(props: ComparePicturesProps) {
             Fit
           </button>
         </div>
-        <button type="button" class="tool" aria-label="close" title="close (Esc)" onClick={onClose}>
+        <button type="button" class="knob" aria-label="close" title="close (Esc)" onClick={onClose}>
           <CrossIcon />
         </button>
       </header>
@@ -111,7 +111,7 @@ export function ComparePictures(props: ComparePicturesProps) {
               {onRemove && items.length > 2 && (
                 <button
                   type="button"
-                  class="tool pictures-remove"
+                  class="knob pictures-remove"
                   aria-label={`take out ${row.value?.label ?? "this picture"}`}
                   onClick={() => onRemove(rowId)}
                 >

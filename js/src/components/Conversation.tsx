@@ -206,7 +206,7 @@ function TurnView({ turn, at, behind, busy, edit, onEdit, onSay }: TurnProps) {
           ) : (
             <button
               type="button"
-              class="tool"
+              class="knob"
               aria-label={`answer question ${at + 1} anew`}
               title={behind > 0 ? "answer anew; what stands behind goes" : "answer anew"}
               disabled={busy}
@@ -217,7 +217,7 @@ function TurnView({ turn, at, behind, busy, edit, onEdit, onSay }: TurnProps) {
           )}
           <button
             type="button"
-            class="tool"
+            class="knob"
             aria-label={`edit question ${at + 1}`}
             title="edit the question"
             onClick={() => onEdit(question)}

@@ -84,7 +84,7 @@ export function Lightbox(props: LightboxProps) {
         <div class="lightbox-tools" role="group" aria-label="zoom">
           <button
             type="button"
-            class="tool"
+            class="knob"
             aria-label="zoom out"
             title="zoom out (-)"
             onClick={() => zoom(nearer(look.peek(), 1 / STEP, pane))}
@@ -94,7 +94,7 @@ export function Lightbox(props: LightboxProps) {
           <span class="lightbox-percent">{percent(look.value, pane)}</span>
           <button
             type="button"
-            class="tool"
+            class="knob"
             aria-label="zoom in"
             title="zoom in (+)"
             onClick={() => zoom(nearer(look.peek(), STEP, pane))}
@@ -103,7 +103,7 @@ export function Lightbox(props: LightboxProps) {
           </button>
           <button
             type="button"
-            class="tool tool-words"
+            class="knob knob-words"
             title="the whole picture (0)"
             aria-pressed={Math.abs(look.value.zoom - 1) < 0.01}
             onClick={() => zoom(WHOLE)}
@@ -112,7 +112,7 @@ export function Lightbox(props: LightboxProps) {
           </button>
           <button
             type="button"
-            class="tool tool-words"
+            class="knob knob-words"
             title="its own pixels (1, or a double click)"
             disabled={!pane.own}
             aria-pressed={pane.own && Math.abs(look.value.zoom - own) < 0.01}
@@ -121,7 +121,7 @@ export function Lightbox(props: LightboxProps) {
             1:1
           </button>
         </div>
-        <button type="button" class="tool" aria-label="close" title="close (Esc)" onClick={onClose}>
+        <button type="button" class="knob" aria-label="close" title="close (Esc)" onClick={onClose}>
           <CrossIcon />
         </button>
       </header>
@@ -136,7 +136,7 @@ export function Lightbox(props: LightboxProps) {
         >
           <button
             type="button"
-            class="tool lightbox-previous"
+            class="knob lightbox-previous"
             aria-label="previous picture"
             title="previous (←)"
             disabled={isFirst}
@@ -146,7 +146,7 @@ export function Lightbox(props: LightboxProps) {
           </button>
           <button
             type="button"
-            class="tool lightbox-next"
+            class="knob lightbox-next"
             aria-label="next picture"
             title="next (→)"
             disabled={isLast}

@@ -81,7 +81,7 @@ export function Panel(props: PanelProps) {
       <header class="detail-head">
         <button
           type="button"
-          class="tool"
+          class="knob"
           aria-label="previous picture"
           title="previous (←)"
           disabled={isFirst}
@@ -91,7 +91,7 @@ export function Panel(props: PanelProps) {
         </button>
         <button
           type="button"
-          class="tool"
+          class="knob"
           aria-label="next picture"
           title="next (→)"
           disabled={isLast}
@@ -104,7 +104,7 @@ export function Panel(props: PanelProps) {
         </span>
         <button
           type="button"
-          class="tool"
+          class="knob"
           aria-label="undo the last review"
           title="undo the last review"
           disabled={history?.undo === 0}
@@ -114,7 +114,7 @@ export function Panel(props: PanelProps) {
         </button>
         <button
           type="button"
-          class="tool"
+          class="knob"
           aria-label="redo the review"
           title="redo the review"
           disabled={history?.redo === 0}
@@ -123,7 +123,7 @@ export function Panel(props: PanelProps) {
           <RedoIcon />
         </button>
         <span class="detail-rule" />
-        <button type="button" class="tool" aria-label="close" title="close (Esc)" onClick={onClose}>
+        <button type="button" class="knob" aria-label="close" title="close (Esc)" onClick={onClose}>
           <CrossIcon />
         </button>
       </header>

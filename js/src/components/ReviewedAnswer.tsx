@@ -87,7 +87,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
           <div class="review-buttons" role="group" aria-label="review">
             <button
               type="button"
-              class="tool tool-accept"
+              class="knob knob-accept"
               aria-label="accept"
               title="accept (a)"
               aria-pressed={isOn("accept", review?.status === "accepted")}
@@ -97,7 +97,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
             </button>
             <button
               type="button"
-              class="tool tool-reject"
+              class="knob knob-reject"
               aria-label="reject"
               title="reject (r)"
               aria-pressed={isOn("reject", review?.status === "rejected")}
@@ -107,7 +107,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
             </button>
             <button
               type="button"
-              class="tool tool-flag"
+              class="knob knob-flag"
               aria-label="flag"
               title="flag (f)"
               aria-pressed={isOn("flag", review?.flagged ?? false)}
@@ -117,7 +117,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
             </button>
             <button
               type="button"
-              class="tool tool-correct"
+              class="knob knob-correct"
               aria-label="correct"
               title="correct (e)"
               aria-pressed={corrected}
