@@ -1,0 +1,341 @@
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Details } from "../details";
+import type { Cell, Prompt, Review, ReviewRequest, Row } from "../protocol";
+import { CheckIcon, CrossIcon, FlagIcon } from "./DetailIcons";
+import { AlertIcon, PencilIcon, RetryIcon } from "./Icons";
+
+type Action = ReviewRequest["action"];
+
+interface ReviewedAnswerProps {
+  details: Details;
+  rowId: number;
+  index: number;
+  /** Null until the row comes. */
+  cell: Cell | null;
+  column: Prompt | undefined;
+  onRetry?: (() => void) | undefined;
+}
+
+/** Pressing what is pressed already takes it back. `flag` is one switch for both ways. */
+function actionOf(action: Action, review: Review | null): Action {
+  if (action === "accept" && review?.status === "accepted") return "clear";
+  if (action === "reject" && review?.status === "rejected") return "clear";
+  return action;
+}
+
+/** What a key does to an answer: `a`, `r`, `f` and `e`. False where it does nothing. */
+export function reviewKey(details: Details, row: Row, index: number, key: string): boolean {
+  const cell = row.cells[index];
+  const actions: Record<string, Action> = { a: "accept", r: "reject", f: "flag", e: "correct" };
+  const action = actions[key];
+  if (!action || cell?.state !== "done") return false;
+  if (action === "correct") {
+    details.setCorrection(row.id, index, cell.review?.text ?? cell.answer ?? "");
+  } else {
+    details.review(row.id, index, actionOf(action, cell.review));
+  }
+  return true;
+}
+
+/** A prompt, its answer, how sure the model is of it, and what a person says of it. */
+export function ReviewedAnswer(props: ReviewedAnswerProps) {
+  const { details, rowId, index, cell, column, onRetry } = props;
+  const correction = details.correction(rowId, index).value;
+  const review = cell?.review ?? null;
+  const corrected = review?.status === "corrected";
+  const prompt = cell?.prompt || column?.text || "";
+  const name = column?.name && column.name !== prompt ? column.name : "";
+  // What was pressed shows at once; the kernel may be at something else.
+  const [pressed, setPressed] = useState<Action | null>(null);
+  useEffect(() => setPressed(null), [review, rowId]);
+  const press = (action: Action): void => {
+    if (details.review(rowId, index, actionOf(action, review))) setPressed(action);
+  };
+  const isOn = (action: Action, on: boolean) => (pressed === action ? !on : on);
+
+  return (
+    <article class="review" data-answer={index} aria-label={prompt || name || "caption"}>
+      <p class="review-prompt">
+        {name && <span class="review-name">{name}</span>}
+        <span>{prompt || (name ? "" : "caption")}</span>
+      </p>
+      {correction === null ? (
+        <div class={`review-text${review?.status === "rejected" ? " review-text-rejected" : ""}`}>
+          {corrected ? review.text || "no words" : <Outcome cell={cell} onRetry={onRetry} />}
+        </div>
+      ) : (
+        <Correction
+          text={correction}
+          model={cell?.answer ?? ""}
+          canRestore={corrected}
+          onText={(text) => details.setCorrection(rowId, index, text)}
+          onSave={(text) => details.review(rowId, index, "correct", text.trim())}
+          onRestore={() => {
+            if (details.review(rowId, index, "clear")) details.setCorrection(rowId, index, null);
+          }}
+          onCancel={() => details.setCorrection(rowId, index, null)}
+        />
+      )}
+      {corrected && correction === null && (
+        <p class="review-model">
+          <span class="review-name">model</span> {cell?.answer || "no words"}
+        </p>
+      )}
+      {cell?.state === "done" && correction === null && (
+        <div class="review-line">
+          <Confidence value={cell.confidence} />
+          <div class="review-buttons" role="group" aria-label="review">
+            <button
+              type="button"
+              class="knob knob-accept"
+              aria-label="accept"
+              title="accept (a)"
+              aria-pressed={isOn("accept", review?.status === "accepted")}
+              onClick={() => press("accept")}
+            >
+              <CheckIcon />
+            </button>
+            <button
+              type="button"
+              class="knob knob-reject"
+              aria-label="reject"
+              title="reject (r)"
+              aria-pressed={isOn("reject", review?.status === "rejected")}
+              onClick={() => press("reject")}
+            >
+              <CrossIcon />
+            </button>
+            <button
+              type="button"
+              class="knob knob-flag"
+              aria-label="flag"
+              title="flag (f)"
+              aria-pressed={isOn("flag", review?.flagged ?? false)}
+              onClick={() => press("flag")}
+            >
+              <FlagIcon />
+            </button>
+            <button
+              type="button"
+              class="knob knob-correct"
+              aria-label="correct"
+              title="correct (e)"
+              aria-pressed={corrected}
+              onClick={() => details.setCorrection(rowId, index, review?.text ?? cell.answer ?? "")}
+            >
+              <PencilIcon />
+            </button>
+          </div>
+        </div>
+      )}
+      {review && (review.status || review.flagged) && <Signature review={review} />}
+    </article>
+  );
+}
+
+function Outcome({ cell, onRetry }: { cell: Cell | null; onRetry?: (() => void) | undefined }) {
+  if (cell?.state === "done") {
+    return cell.answer ? <span>{cell.answer}</span> : <span class="detail-none">no words</span>;
+  }
+  if (cell?.state === "running" && cell.answer) {
+    return (
+      <span aria-busy="true">
+        {cell.answer}
+        <span class="caret" />
+      </span>
+    );
+  }
+  if (cell?.state === "error" || cell?.state === "cancelled") {
+    return (
+      <span class="review-failure">
+        {cell.state === "error" ? (
+          <span class="failure">
+            <AlertIcon />
+            {cell.error ?? "there is no answer"}
+          </span>
+        ) : (
+          <span class="detail-none">not answered</span>
+        )}
+        {onRetry && (
+          <button type="button" class="button" onClick={onRetry}>
+            <RetryIcon />
+            Retry
+          </button>
+        )}
+      </span>
+    );
+  }
+  return (
+    <span class="review-bones" role="img" aria-label="waiting for an answer">
+      <span class="bone" />
+      <span class="bone bone-short" />
+    </span>
+  );
+}
+
+/** How probable the answer is under the model. */
+export function Confidence({ value }: { value: number | null }) {
+  if (value === null) return <span class="confidence" />;
+  const share = Math.round(100 * Math.min(1, Math.max(0, value)));
+  const words = value > 0 && share === 0 ? "<1 %" : `${share} %`;
+  return (
+    <span
+      class={`confidence${share < 35 ? " confidence-low" : ""}`}
+      title={`the answer's probability under the model: ${words}`}
+    >
+      <span
+        class="confidence-bar"
+        role="meter"
+        aria-label="confidence"
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={share}
+        aria-valuetext={words}
+      >
+        <span style={{ width: `${share}%` }} />
+      </span>
+      <span aria-hidden="true">{words}</span>
+    </span>
+  );
+}
+
+/** Who said so, and when. */
+function Signature({ review }: { review: Review }) {
+  const when = new Date(review.when * 1000);
+  const words = [review.status, review.flagged ? "flagged" : null].filter(Boolean).join(", ");
+  return (
+    <p class="review-signature">
+      {words}
+      {review.who && ` by ${review.who}`}
+      {review.when > 0 && (
+        <>
+          {" · "}
+          <time dateTime={when.toISOString()} title={when.toLocaleString()}>
+            {ago(review.when, Date.now() / 1000)}
+          </time>
+        </>
+      )}
+    </p>
+  );
+}
+
+/** How long ago something was, and past a week the day: "just now", "5 min ago", "3 May 2026". */
+export function ago(when: number, now: number): string {
+  const seconds = Math.max(0, now - when);
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  const days = Math.floor(seconds / 86_400);
+  if (days < 7) return days === 1 ? "yesterday" : `${days} days ago`;
+  return new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" }).format(new Date(when * 1000));
+}
+
+interface CorrectionProps {
+  text: string;
+  model: string;
+  /** Whether there is a correction to take back. */
+  canRestore: boolean;
+  onText(text: string): void;
+  onSave(text: string): void;
+  onRestore(): void;
+  onCancel(): void;
+}
+
+function Correction(props: CorrectionProps) {
+  const { text, model, canRestore, onText, onSave, onRestore, onCancel } = props;
+  const container = useRef<HTMLDivElement>(null);
+  // Back to the answer, where the keys go on.
+  const leave = (action: () => void): void => {
+    const panel = container.current?.closest<HTMLElement>(".detail");
+    action();
+    panel?.focus({ preventScroll: true });
+  };
+  return (
+    <div ref={container} class="review-correction">
+      <TextField
+        value={text}
+        label="correction"
+        placeholder="what it should say"
+        takesFocus
+        onText={onText}
+        onEnter={() => leave(() => onSave(text))}
+        onEscape={() => leave(onCancel)}
+      />
+      <p class="review-model">
+        <span class="review-name">model</span> {model || "no words"}
+      </p>
+      <div class="detail-buttons">
+        {canRestore && (
+          <button type="button" class="button button-quiet" onClick={() => leave(onRestore)}>
+            Take the correction back
+          </button>
+        )}
+        <span class="detail-rule" />
+        <button type="button" class="button" title="Esc" onClick={() => leave(onCancel)}>
+          Cancel
+        </button>
+        <button
+          type="button"
+          class="button ask"
+          title="Enter"
+          onClick={() => leave(() => onSave(text))}
+        >
+          Save
+        </button>
+      </div>
+    </div>
+  );
+}
+
+interface TextFieldProps {
+  value: string;
+  label: string;
+  placeholder: string;
+  disabled?: boolean;
+  takesFocus?: boolean;
+  onText(text: string): void;
+  onEnter(): void;
+  onEscape(): void;
+}
+
+/** A field as high as its text. Nothing that is typed here comes to the notebook's shortcuts. */
+export function TextField(props: TextFieldProps) {
+  const { value, label, placeholder, disabled, takesFocus, onText, onEnter, onEscape } = props;
+  const field = useRef<HTMLTextAreaElement>(null);
+  useLayoutEffect(() => {
+    if (!takesFocus) return;
+    field.current?.focus({ preventScroll: true });
+    field.current?.select();
+  }, []);
+  useLayoutEffect(() => {
+    const element = field.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [value]);
+  return (
+    <textarea
+      ref={field}
+      class="detail-field"
+      rows={1}
+      value={value}
+      placeholder={placeholder}
+      aria-label={label}
+      disabled={disabled ?? false}
+      onInput={(event) => onText(event.currentTarget.value)}
+      onKeyDown={(event) => {
+        event.stopPropagation();
+        if (event.isComposing) return;
+        if (event.key === "Enter" && !event.shiftKey) {
+          event.preventDefault();
+          onEnter();
+        } else if (event.key === "Escape") {
+          event.preventDefault();
+          onEscape();
+        }
+      }}
+      onKeyUp={(event) => event.stopPropagation()}
+      onKeyPress={(event) => event.stopPropagation()}
+    />
+  );
+}
