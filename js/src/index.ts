@@ -2,6 +2,8 @@ import { render as draw, h } from "preact";
 import { Gallery } from "./components/Gallery";
 import { type Model, Session } from "./session";
 import "./style.css";
+import "./styles/tools.css";
+import "./styles/review.css";
 
 /**
  * The widget, as anywidget wants it: a function that is called once for every model that loads

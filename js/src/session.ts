@@ -23,6 +23,7 @@ import {
   type Traits,
 } from "./protocol";
 import { sameQuery } from "./query";
+import type { ViewSettings } from "./view";
 
 /** A listener of a model; what it is called with depends on the event. */
 export type Listener = (...args: never[]) => void;
@@ -154,6 +155,8 @@ export class Session {
   readonly searching = computed(() => this.#wanted.value !== null);
   /** Reviews, pictures and conversations, once there is something that does them. */
   details: DetailsLike | null = null;
+  /** How the newest view is set: the next one starts like it. */
+  settings: ViewSettings | null = null;
 
   readonly #model: Model;
   /** Which row stands where. */
