@@ -41,7 +41,7 @@ export function valueLabel(value: string): string {
 export function short(value: number): string {
   if (Number.isInteger(value))
     return new Intl.NumberFormat("en", { useGrouping: false }).format(value);
-  return String(Number(value.toPrecision(3)));
+  return String(Number(Math.abs(value) < 100 ? value.toPrecision(3) : value.toFixed(1)));
 }
 
 /** The words of a filter: "a dog, a cat", "0.2 – 0.4". */

@@ -22,6 +22,8 @@ export class ViewSettings {
   readonly facets: Signal<boolean>;
   /** The facets that are folded out, or in, other than at first. */
   readonly folded: Signal<ReadonlyMap<Key, boolean>>;
+  /** What stands at the top, so that another mode begins there. */
+  place = 0;
   readonly table = computed(() => this.mode.value === "table");
 
   /** Starts like another view. */

@@ -2,9 +2,12 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
 import { ViewSettings } from "../view";
+import { Facets } from "./Facets";
 import { Grid } from "./Grid";
 import { Announcer, Header } from "./Header";
 import { Help } from "./Help";
+import { PromptBar } from "./PromptBar";
+import { Table } from "./Table";
 import { ShownLine, Toolbar } from "./Toolbar";
 
 /** One view of a gallery. */
@@ -50,6 +53,7 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
         </p>
       )}
       <div class="tools">
+        <PromptBar session={session} />
         <Toolbar
           session={session}
           settings={settings}
@@ -59,7 +63,12 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
         <ShownLine session={session} />
       </div>
       <div class="main">
-        <Grid session={session} view={view} settings={settings} />
+        {settings.facets.value && <Facets session={session} settings={settings} />}
+        {settings.table.value ? (
+          <Table session={session} view={view} settings={settings} />
+        ) : (
+          <Grid session={session} view={view} settings={settings} />
+        )}
       </div>
       <Announcer session={session} />
       {help && <Help onClose={() => setHelp(false)} />}

@@ -2,6 +2,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import {
   type Layout,
   type Measure,
+  placeOf,
   type Range,
   rangeAt,
   reveal,
@@ -73,6 +74,7 @@ export function useItems(
   const pixels = thumbPixels(layout, globalThis.devicePixelRatio || 1);
   useEffect(() => {
     view.want({ drawn, seen, pixels });
+    settings.place = seen.start;
   }, [view, drawn.start, drawn.stop, seen.start, seen.stop, pixels, rowCount]);
 
   // One tile is in the order of the Tab key; the arrow keys choose which.
@@ -90,6 +92,13 @@ export function useItems(
 
   /** Where a range of rows starts, and what is done to it. */
   const anchor = useRef<{ position: number; how: "add" | "remove" } | null>(null);
+
+  // The table begins where the grid was, and the grid where the table was.
+  useLayoutEffect(() => {
+    if (settings.place === 0) return;
+    setActive(settings.place);
+    scrollTo(placeOf(layout, Math.min(settings.place, Math.max(0, rowCount - 1))).y);
+  }, [settings]);
 
   // Another query starts from its top; the same one whose rows have moved stays where it is.
   const query = JSON.stringify(session.shown.value.query);
