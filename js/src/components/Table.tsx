@@ -9,6 +9,7 @@ import { DownIcon, UpIcon } from "./Icons";
 import { type ItemProps, useItems, variables } from "./items";
 import { Nothing } from "./Nothing";
 import { isBusy, Pick, Picture } from "./Tile";
+import { Failure } from "./Trouble";
 
 interface TableProps {
   session: Session;
@@ -175,6 +176,7 @@ function Line(props: ItemProps) {
       ))}
       {prompts.map((prompt, k) => (
         <div key={k} class="td td-answer" role="gridcell">
+          {row?.error && k === 0 && <Failure message={row.error} />}
           {!row?.error && (
             <Answer
               key={`${id}:${k}`}
