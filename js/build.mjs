@@ -10,7 +10,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const out = path.join(here, "../blip2_widget/notebook/static");
 
 // The script travels to the page with every widget and is saved into notebooks: it has to stay small.
-const LIMIT = 60 * 1024;
+const LIMIT = 150 * 1024;
 
 const { metafile } = await build({
   absWorkingDir: here,

@@ -35,6 +35,21 @@ export class Cache<V> {
     return this.#weight;
   }
 
+  /** Whether there is more than the limit allows. */
+  get full(): boolean {
+    return this.#weight > this.#options.limit;
+  }
+
+  /** What is held, as it is now: what the caller does meanwhile does no harm. */
+  values(): [row: number, value: V][] {
+    const held: [number, V][] = [];
+    for (const [row, { signal }] of this.#entries) {
+      const value = signal.peek();
+      if (value !== null) held.push([row, value]);
+    }
+    return held;
+  }
+
   /** The value of a row as a signal, null until it comes. */
   watch(row: number): ReadonlySignal<V | null> {
     return this.#entry(row).signal;
@@ -64,9 +79,9 @@ export class Cache<V> {
 
   /** Evicts down to the limit, sparing the rows that are in use. */
   trim(inUse: (row: number) => boolean): void {
-    if (this.#weight <= this.#options.limit) return;
+    if (!this.full) return;
     for (const row of [...this.#entries.keys()]) {
-      if (this.#weight <= this.#options.limit) return;
+      if (!this.full) return;
       if (!inUse(row)) this.delete(row);
     }
   }

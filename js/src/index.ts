@@ -2,6 +2,11 @@ import { render as draw, h } from "preact";
 import { Gallery } from "./components/Gallery";
 import { type Model, Session } from "./session";
 import "./style.css";
+import "./styles/tools.css";
+import "./styles/promptbar.css";
+import "./styles/review.css";
+import "./styles/facets.css";
+import "./styles/table.css";
 
 /**
  * The widget, as anywidget wants it: a function that is called once for every model that loads

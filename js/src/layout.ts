@@ -1,5 +1,5 @@
 /**
- * The arithmetic of the virtual grid: nothing here touches the page.
+ * The arithmetic of the virtual grid and table: nothing here touches the page.
  *
  * Every tile of a gallery has the same size, known before anything is drawn, so that the place of
  * row 90,000 is a multiplication and nothing moves when an answer arrives.
@@ -11,6 +11,10 @@ export interface Measure {
   fontSize: number;
   rowCount: number;
   promptCount: number;
+  /** How much larger than usual the tiles are to be. */
+  size?: number;
+  /** How many columns of the frame stand under the pictures. */
+  valueCount?: number;
 }
 
 export interface Layout {
@@ -19,6 +23,7 @@ export interface Layout {
   gap: number;
   tileWidth: number;
   tileHeight: number;
+  pictureWidth: number;
   pictureHeight: number;
   labelHeight: number;
   promptHeight: number;
@@ -40,12 +45,16 @@ const CELL_GAP = 8;
 const BORDER = 1;
 
 /** The place of everything in a gallery of this width. */
-export function layoutOf({ width, fontSize, rowCount, promptCount }: Measure): Layout {
+export function layoutOf(measure: Measure): Layout {
+  const { width, fontSize, rowCount, promptCount, size = 1, valueCount = 0 } = measure;
   const gap = width < 480 ? 10 : 14;
-  const narrowest = (width < 480 ? 11.5 : width < 1100 ? 15.5 : 17) * fontSize;
+  const usual = (width < 480 ? 11.5 : width < 1100 ? 15.5 : 17) * fontSize;
+  const narrowest = Math.min(width, usual * size);
   const columns = Math.max(1, Math.floor((width + gap) / (narrowest + gap)));
   const tileWidth = Math.floor((width - gap * (columns - 1)) / columns);
-  const pictureHeight = Math.round(Math.min(240, Math.max(120, tileWidth * 0.72)));
+  const pictureHeight = Math.round(
+    Math.min(240 * Math.max(1, size), Math.max(120 * Math.min(1, size), tileWidth * 0.72)),
+  );
 
   const cells = Math.max(1, promptCount);
   // A caption is some fifty letters: two lines, or three of a narrow tile.
@@ -55,7 +64,11 @@ export function layoutOf({ width, fontSize, rowCount, promptCount }: Measure): L
   const answerHeight = Math.round(fontSize * 1.5);
   const cellHeight = promptHeight + answerLines * answerHeight;
   const body =
-    2 * TILE_PADDING + labelHeight + cells * cellHeight + (cells - 1) * CELL_GAP + CELL_GAP / 2;
+    2 * TILE_PADDING +
+    (1 + valueCount) * labelHeight +
+    cells * cellHeight +
+    (cells - 1) * CELL_GAP +
+    CELL_GAP / 2;
   const tileHeight = 2 * BORDER + pictureHeight + body;
 
   const lines = Math.ceil(rowCount / columns);
@@ -65,12 +78,35 @@ export function layoutOf({ width, fontSize, rowCount, promptCount }: Measure): L
     gap,
     tileWidth,
     tileHeight,
+    pictureWidth: tileWidth,
     pictureHeight,
     labelHeight,
     promptHeight,
     answerHeight,
     answerLines,
     total: Math.max(0, lines * (tileHeight + gap) - gap),
+  };
+}
+
+/** The place of everything in a table: its rows are tiles of which there is one in a line. */
+export function tableOf({ width, fontSize, rowCount, size = 1 }: Measure): Layout {
+  // Two lines of text, or a picture.
+  const tileHeight = Math.round(fontSize * Math.max(3.5, 4 * size)) + 1;
+  const answerHeight = Math.round(fontSize * 1.4);
+  const pictureHeight = tileHeight - 9;
+  return {
+    rowCount,
+    columns: 1,
+    gap: 0,
+    tileWidth: width,
+    tileHeight,
+    pictureWidth: Math.round(pictureHeight * 1.4),
+    pictureHeight,
+    labelHeight: Math.round(fontSize * 1.5),
+    promptHeight: 0,
+    answerHeight,
+    answerLines: Math.max(2, Math.floor((tileHeight - 8) / answerHeight)),
+    total: rowCount * tileHeight,
   };
 }
 
@@ -125,7 +161,7 @@ export function step(layout: Layout, index: number, key: string, page: number): 
 
 /** The side to ask thumbnails for: few sizes, so that the kernel's cache is of use. */
 export function thumbPixels(layout: Layout, pixelRatio: number): number {
-  const side = Math.max(layout.tileWidth, layout.pictureHeight) * pixelRatio;
+  const side = Math.max(layout.pictureWidth, layout.pictureHeight) * pixelRatio;
   return side <= 128 ? 128 : side <= 256 ? 256 : 512;
 }
 

@@ -1,18 +1,29 @@
-import { batch, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { Cache } from "./cache";
 import { isActive } from "./format";
 import type { Range } from "./layout";
 import {
+  type AskManyRequest,
   type Cell,
   DEFAULTS,
+  type FacetsMessage,
+  type FrameColumn,
+  type Key,
   type Message,
   type Progress,
   type Prompt,
+  type Query,
   type Request,
+  type ReviewRequest,
   type Row,
+  type RowsMessage,
+  type SelectRequest,
+  type Shown,
   type ThumbsMessage,
   type Traits,
 } from "./protocol";
+import { sameQuery } from "./query";
+import type { ViewSettings } from "./view";
 
 /** A listener of a model; what it is called with depends on the event. */
 export type Listener = (...args: never[]) => void;
@@ -35,7 +46,23 @@ interface PendingAsk {
   at: number;
 }
 
-/** What a view shows: all the tiles it has drawn, and those of them a person can see. */
+/** A query that the kernel has not yet answered to. */
+interface PendingQuery {
+  query: Query;
+  at: number;
+}
+
+/** What the session leaves to others: reviews, pictures, conversations. */
+export interface DetailsLike {
+  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): void;
+  undo(): void;
+  redo(): void;
+  receive(message: Message, buffers: readonly DataView[]): void;
+}
+
+/**
+ * What a view shows, by position: all the tiles it has drawn, and those of them a person can see.
+ */
 interface Wants {
   drawn: Range;
   seen: Range;
@@ -72,13 +99,27 @@ export const TIMES = {
   thumbs: 20_000,
   /** After this the kernel's word stands, even if it does not name the prompt that was asked. */
   ask: 15_000,
+  /** After this what the kernel shows stands, even if it is not what was asked for. */
+  query: 10_000,
   tick: 1_000,
 };
 
 /** Rows are asked for in blocks, so that a slow scroll does not ask for a line at a time. */
 const BLOCK = 32;
 
-const TRAITS = ["row_count", "title", "prompts", "progress"] as const;
+/** How many positions' rows are remembered. */
+const PLACES = 20_000;
+
+const TRAITS = [
+  "row_count",
+  "title",
+  "prompts",
+  "progress",
+  "columns",
+  "shown",
+  "selected_count",
+  "line",
+] as const;
 
 /** What the caches may hold. */
 export interface Limits {
@@ -87,30 +128,54 @@ export interface Limits {
 }
 
 /**
- * All that the page knows of one gallery. Its views share it, and so are in step: rows, thumbnails,
- * and what a person has typed and not yet asked.
+ * All that the page knows of one gallery. Its views share it, and so are in step: what is shown,
+ * rows, thumbnails, and what a person has typed and not yet asked.
+ *
+ * A row is named by its id, its number in the frame. A position is a place in what is shown, and
+ * which row stands there changes with every query.
  */
 export class Session {
   readonly rowCount = signal(DEFAULTS.row_count);
   readonly title = signal(DEFAULTS.title);
   readonly prompts = signal<Prompt[]>(DEFAULTS.prompts);
   readonly progress = signal<Progress>(DEFAULTS.progress);
+  readonly columns = signal<FrameColumn[]>(DEFAULTS.columns);
+  readonly shown = signal<Shown>(DEFAULTS.shown);
+  readonly selectedCount = signal(DEFAULTS.selected_count);
+  readonly line = signal(DEFAULTS.line);
+  /** Goes up whenever the kernel says that rows have changed. */
+  readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
   readonly silent = signal(false);
   /** Whether a cancel was asked for that the kernel has not yet acted on. */
   readonly cancelling = signal(false);
+  /** What is asked to be shown: ahead of `shown.query` while the kernel works on it. */
+  readonly wanted = computed(() => this.#wanted.value?.query ?? this.shown.value.query);
+  /** Whether the kernel works on a query. */
+  readonly searching = computed(() => this.#wanted.value !== null);
+  /** Reviews, pictures and conversations, once there is something that does them. */
+  details: DetailsLike | null = null;
+  /** How the newest view is set: the next one starts like it. */
+  settings: ViewSettings | null = null;
 
   readonly #model: Model;
+  /** Which row stands where. */
+  readonly #order: Cache<number>;
   readonly #rows: Cache<Row>;
   readonly #thumbs: Cache<Thumb>;
   // Replaced on every change, never changed in place: signals compare by identity.
   readonly #drafts: Signal<ReadonlyMap<string, string>> = signal(new Map());
   readonly #asks: Signal<ReadonlyMap<string, PendingAsk>> = signal(new Map());
+  readonly #wanted: Signal<PendingQuery | null> = signal(null);
   readonly #views = new Set<ViewState>();
+  /** Rows that are kept up to date although no view has drawn them, and by how many. */
+  readonly #kept = new Map<number, number>();
+  readonly #facets = new Map<string, (message: FacetsMessage) => void>();
+  #histories: ((prompts: string[]) => void)[] = [];
 
-  /** The blocks of rows asked for: when, and how often. */
+  /** The blocks of positions asked for: when, and how often. */
   readonly #pending = new Map<number, { at: number; tries: number }>();
-  /** Rows that are shown although they are known to be out of date. */
+  /** Positions of which the old row is shown until the new one comes. */
   readonly #stale = new Set<number>();
   /** Since when the kernel owes an answer to anything. */
   #owedSince: number | null = null;
@@ -119,10 +184,12 @@ export class Session {
   #flushTimer: ReturnType<typeof setTimeout> | null = null;
   #tickTimer: ReturnType<typeof setInterval> | null = null;
   #nextView = 1;
+  #nextFacets = 1;
   readonly #name = Math.random().toString(36).slice(2, 8);
 
   constructor(model: Model, limits: Limits = { rows: 3000, thumbBytes: 64 * 2 ** 20 }) {
     this.#model = model;
+    this.#order = new Cache<number>({ limit: PLACES, weigh: () => 1 });
     this.#rows = new Cache<Row>({ limit: limits.rows, weigh: () => 1 });
     this.#thumbs = new Cache<Thumb>({
       limit: limits.thumbBytes,
@@ -133,14 +200,89 @@ export class Session {
     this.#readTraits();
   }
 
+  /** Which row stands at a position, null until that is known. */
+  idAt(position: number): ReadonlySignal<number | null> {
+    const id = this.#order.watch(position);
+    if (id.peek() === null && this.shown.peek().plain) this.#order.set(position, position);
+    return id;
+  }
+
   /** A row, null until it comes. */
-  row(index: number): ReadonlySignal<Row | null> {
-    return this.#rows.watch(index);
+  row(id: number): ReadonlySignal<Row | null> {
+    return this.#rows.watch(id);
   }
 
   /** A row's thumbnail, null until it comes. */
-  thumb(index: number): ReadonlySignal<Thumb | null> {
-    return this.#thumbs.watch(index);
+  thumb(id: number): ReadonlySignal<Thumb | null> {
+    return this.#thumbs.watch(id);
+  }
+
+  /** Keeps a row that was seen, and up to date, wherever the views go. Returns the way to stop. */
+  keep(id: number): () => void {
+    this.#kept.set(id, (this.#kept.get(id) ?? 0) + 1);
+    let kept = true;
+    return () => {
+      if (!kept) return;
+      kept = false;
+      const others = (this.#kept.get(id) ?? 1) - 1;
+      if (others > 0) this.#kept.set(id, others);
+      else this.#kept.delete(id);
+    };
+  }
+
+  /** Shows something else. What was shown stays until the kernel has it. */
+  query(query: Query): void {
+    const now = this.#wanted.peek()?.query ?? this.shown.peek().query;
+    if (sameQuery(query, now) && !this.shown.peek().error) return;
+    if (this.#send({ type: "query", query })) this.#wanted.value = { query, at: Date.now() };
+  }
+
+  /** Changes a part of what is asked to be shown. */
+  refine(part: Partial<Query>): void {
+    this.query({ ...this.wanted.peek(), ...part });
+  }
+
+  /** Counts values among the rows shown. Comes to nothing where something else is shown meanwhile. */
+  facets(keys: Key[]): Promise<FacetsMessage> {
+    return new Promise((resolve) => {
+      const id = `${this.#name}-${this.#nextFacets++}`;
+      this.#facets.set(id, resolve);
+      this.#send({ type: "facets", id, keys }, false);
+    });
+  }
+
+  /** The prompts asked before, newest first. */
+  promptHistory(): Promise<string[]> {
+    return new Promise((resolve) => {
+      this.#histories.push(resolve);
+      this.#send({ type: "prompts" }, false);
+    });
+  }
+
+  /** Selects rows, by id or by position. The rows that are held show it at once. */
+  select(how: SelectRequest["how"], which: Pick<SelectRequest, "rows" | "positions">): void {
+    if (!this.#send({ type: "select", how, ...which }, false)) return;
+    const [start, stop] = which.positions ?? [0, 0];
+    const named = new Set(which.rows ?? []);
+    for (const [position, id] of this.#order.values()) {
+      if (position >= start && position < stop) named.add(id);
+    }
+    batch(() => {
+      for (const [id, row] of this.#rows.values()) {
+        const selected = named.has(id) ? how !== "remove" : how !== "set" && row.selected;
+        if (selected !== row.selected) this.#rows.set(id, { ...row, selected });
+      }
+    });
+  }
+
+  /** Asks many rows something new; false where it could not be sent. */
+  askMany(prompt: string, scope: AskManyRequest["scope"]): boolean {
+    return this.#send({ type: "ask_many", prompt, scope });
+  }
+
+  /** A person's word on an answer. */
+  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): void {
+    this.details?.review(row, cell, action, text);
   }
 
   /** What a person has typed for a cell and not yet asked. Reading it in a component watches it. */
@@ -202,9 +344,12 @@ export class Session {
       want: (wants) => {
         if (!this.#views.has(state)) return;
         state.wants = wants;
-        for (let row = wants.drawn.start; row < wants.drawn.stop; row++) {
-          this.#rows.touch(row);
-          this.#thumbs.touch(row);
+        for (const position of span(wants.drawn.start, wants.drawn.stop)) {
+          this.#order.touch(position);
+          const id = this.#order.get(position);
+          if (id === null) continue;
+          this.#rows.touch(id);
+          this.#thumbs.touch(id);
         }
         this.#schedule();
       },
@@ -233,7 +378,11 @@ export class Session {
     this.#pending.clear();
     this.#owedSince = null;
     this.silent.value = false;
+    this.#wanted.value = null;
+    this.#facets.clear();
+    this.#histories = [];
     this.#stale.clear();
+    this.#order.retain(() => false);
     this.#rows.retain(() => false);
     this.#thumbs.retain(() => false);
   }
@@ -243,30 +392,69 @@ export class Session {
       (this.#model.get(name) as Traits[K] | null | undefined) ?? DEFAULTS[name];
     const rowCount = read("row_count");
     const prompts = read("prompts");
+    const columns = read("columns");
+    // A kernel of before there were queries shows all.
+    const shown = (this.#model.get("shown") as Shown | null | undefined) ?? {
+      ...DEFAULTS.shown,
+      count: rowCount,
+    };
+    const old = this.shown.peek();
     // Rows held from before have the answers of other columns, or are not there any more.
     const stale =
       rowCount < this.rowCount.peek() ||
-      JSON.stringify(prompts) !== JSON.stringify(this.prompts.peek());
+      !same(prompts, this.prompts.peek()) ||
+      !same(columns, this.columns.peek());
     batch(() => {
       this.rowCount.value = rowCount;
       this.title.value = read("title");
       this.prompts.value = prompts;
       this.progress.value = { ...DEFAULTS.progress, ...read("progress") };
+      if (!same(columns, this.columns.peek())) this.columns.value = columns;
+      this.selectedCount.value = read("selected_count");
+      this.line.value = read("line");
+      if (!same(shown, old)) {
+        this.shown.value = shown;
+        const asked = this.#wanted.peek();
+        if (asked && (shown.error !== null || sameQuery(asked.query, shown.query))) {
+          this.#wanted.value = null;
+        }
+      }
+      if (shown.version !== old.version || shown.plain !== old.plain) this.#reorder();
       if (stale) this.#refresh();
     });
   }
 
+  /** Other rows are shown: asks which. Those that are drawn stay until it is known. */
+  #reorder(): void {
+    const { plain, count } = this.shown.peek();
+    for (const [position] of this.#order.values()) {
+      if (plain) this.#order.set(position, position);
+      else if (position >= count || !this.#isDrawn(position)) this.#order.set(position, null);
+    }
+    this.#pending.clear();
+    this.#stale.clear();
+    if (!plain) this.#distrust();
+    // A person waits for it.
+    this.#flushedAt = 0;
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
+    this.#schedule();
+  }
+
   /** Asks for the drawn rows again. What is held of them is shown until they come. */
   #refresh(): void {
-    const drawn = (row: number) => row < this.rowCount.peek() && this.#isDrawn(row);
-    this.#rows.retain(drawn);
-    this.#thumbs.retain((row) => row < this.rowCount.peek());
+    const drawn = this.#rowsInUse();
+    this.#rows.retain((id) => id < this.rowCount.peek() && drawn.has(id));
+    this.#thumbs.retain((id) => id < this.rowCount.peek());
     this.#pending.clear();
-    for (const view of this.#views) {
-      const { start, stop } = view.wants?.drawn ?? { start: 0, stop: 0 };
-      for (let row = start; row < stop; row++) this.#stale.add(row);
-    }
+    this.#distrust();
     this.#schedule();
+  }
+
+  #distrust(): void {
+    for (const { wants } of this.#views) {
+      if (wants) for (const at of span(wants.drawn.start, wants.drawn.stop)) this.#stale.add(at);
+    }
   }
 
   readonly #onTraits = (): void => {
@@ -279,46 +467,73 @@ export class Session {
     batch(() => {
       switch (message?.type) {
         case "rows":
-          message.rows.forEach((row, k) => {
-            this.#setRow(message.start + k, row);
-          });
-          this.#received(message.start, message.start + message.rows.length);
+          this.#setRows(message);
           break;
         case "changed":
-          for (const [index, row] of message.rows) this.#changeRow(index, row);
+          this.#changeRows(message.rows);
           break;
         case "thumbs":
           this.#setThumbs(message, buffers);
           break;
+        case "facets":
+          // Those of what is no longer shown are of no use to anyone.
+          if (message.version === this.shown.peek().version)
+            this.#facets.get(message.id)?.(message);
+          this.#facets.delete(message.id);
+          break;
+        case "prompts":
+          for (const resolve of this.#histories.splice(0)) resolve(message.prompts);
+          break;
+        default:
+          // Pictures and conversations.
+          this.details?.receive(message, buffers);
       }
     });
     this.#heard();
-    this.#rows.trim((row) => this.#isDrawn(row));
-    this.#thumbs.trim((row) => this.#isDrawn(row));
+    if (this.#rows.full || this.#thumbs.full) {
+      const used = this.#rowsInUse();
+      this.#rows.trim((id) => used.has(id));
+      this.#thumbs.trim((id) => used.has(id));
+    }
+    this.#order.trim((position) => this.#isDrawn(position));
     this.#schedule();
   };
 
-  #changeRow(index: number, row: Row): void {
-    // Of rows that nobody has asked for only those already held are kept up to date: a run over a
-    // large column would push out of the cache what is looked at.
-    if (this.#rows.get(index) || this.#isDrawn(index)) this.#setRow(index, row);
-    else this.#settle(index, row);
+  #setRows({ version, start, rows }: RowsMessage): void {
+    // They were asked for before something else was shown.
+    if (version !== this.shown.peek().version) return;
+    rows.forEach((row, k) => {
+      this.#stale.delete(start + k);
+      this.#order.set(start + k, row.id);
+      this.#setRow(row.id, row);
+    });
+    this.#received(start, start + rows.length);
   }
 
-  #setRow(index: number, row: Row): void {
-    this.#settle(index, row);
-    const old = this.#rows.get(index);
-    this.#stale.delete(index);
-    this.#rows.set(index, row);
-    const thumb = this.#thumbs.get(index);
-    if (old?.error && !row.error && thumb && "error" in thumb) this.#thumbs.set(index, null);
+  #changeRows(rows: [number, Row][]): void {
+    this.changes.value++;
+    const used = this.#rowsInUse();
+    for (const [id, row] of rows) {
+      // Of rows that nobody has asked for only those already held are kept up to date: a run over a
+      // large column would push out of the cache what is looked at.
+      if (this.#rows.get(id) || used.has(id)) this.#setRow(id, row);
+      else this.#settle(id, row);
+    }
+  }
+
+  #setRow(id: number, row: Row): void {
+    this.#settle(id, row);
+    const old = this.#rows.get(id);
+    this.#rows.set(id, row);
+    const thumb = this.#thumbs.get(id);
+    if (old?.error && !row.error && thumb && "error" in thumb) this.#thumbs.set(id, null);
   }
 
   /** Lets go of an ask once the kernel's row shows that it has come to it. */
-  #settle(index: number, row: Row): void {
+  #settle(id: number, row: Row): void {
     if (this.#asks.peek().size === 0) return;
     row.cells.forEach((cell, k) => {
-      const key = keyOf(index, k);
+      const key = keyOf(id, k);
       const ask = this.#asks.peek().get(key);
       if (!ask) return;
       // The row may have been on its way when the prompt was asked: then it still has the old one.
@@ -368,11 +583,30 @@ export class Session {
     this.silent.value = false;
   }
 
-  #isDrawn(row: number): boolean {
+  #isDrawn(position: number): boolean {
     for (const { wants } of this.#views) {
-      if (wants && row >= wants.drawn.start && row < wants.drawn.stop) return true;
+      if (wants && position >= wants.drawn.start && position < wants.drawn.stop) return true;
     }
     return false;
+  }
+
+  /** The rows that are drawn, as far as it is known which they are, and those that are kept. */
+  #rowsInUse(): Set<number> {
+    const ids = new Set(this.#kept.keys());
+    for (const { wants } of this.#views) {
+      if (!wants) continue;
+      for (const position of span(wants.drawn.start, wants.drawn.stop)) {
+        const id = this.#place(position);
+        if (id !== null) ids.add(id);
+      }
+    }
+    return ids;
+  }
+
+  #place(position: number): number | null {
+    const { plain, count } = this.shown.peek();
+    if (position >= count) return null;
+    return this.#order.get(position) ?? (plain ? position : null);
   }
 
   /** Soon, and not too often, asks for what the views lack. */
@@ -396,9 +630,11 @@ export class Session {
 
   #askRows(view: ViewState, { drawn }: Wants): void {
     const blocks: number[] = [];
-    for (let row = drawn.start; row < drawn.stop; row++) {
-      if (this.#rows.get(row) && !this.#stale.has(row)) continue;
-      const block = row - (row % BLOCK);
+    const stop = Math.min(drawn.stop, this.shown.peek().count);
+    for (let position = drawn.start; position < stop; position++) {
+      const id = this.#place(position);
+      if (id !== null && this.#rows.get(id) && !this.#stale.has(position)) continue;
+      const block = position - (position % BLOCK);
       if (!this.#pending.has(block) && blocks.at(-1) !== block) blocks.push(block);
     }
     this.#requestBlocks(view.id, blocks, 1);
@@ -413,19 +649,19 @@ export class Session {
         this.#pending.set(stop, { at: Date.now(), tries });
         stop += BLOCK;
       }
-      this.#send({ type: "rows", view, start, stop: Math.min(stop, this.rowCount.peek()) });
+      this.#send({ type: "rows", view, start, stop: Math.min(stop, this.shown.peek().count) });
     }
   }
 
   #wishThumbs(view: ViewState, { drawn, seen, pixels }: Wants): void {
-    const lacks = (row: number) => {
-      if (this.#rows.get(row)?.error) return false;
+    const lacks = (row: number | null): row is number => {
+      if (row === null || this.#rows.get(row)?.error) return false;
       const held = this.#thumbs.get(row);
       return !held || ("url" in held && held.pixels < pixels);
     };
     // What is seen comes first, then what scrolling on would bring, then what lies behind.
     const order = [...span(seen.start, drawn.stop), ...span(drawn.start, seen.start)];
-    const wish = order.filter(lacks);
+    const wish = order.map((position) => this.#place(position)).filter(lacks);
     const same =
       view.wishedPixels === pixels &&
       view.wished.size === wish.length &&
@@ -456,6 +692,8 @@ export class Session {
         view.wished.clear();
       }
     }
+    const asked = this.#wanted.peek();
+    if (asked && now - asked.at > TIMES.query) this.#wanted.value = null;
     if (this.#owedSince !== null && now - this.#owedSince >= TIMES.silence) {
       this.silent.value = true;
     }
@@ -476,6 +714,10 @@ export class Session {
 
 function keyOf(row: number, cell: number): string {
   return `${row}:${cell}`;
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
 function span(start: number, stop: number): number[] {

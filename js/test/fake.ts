@@ -5,7 +5,9 @@ import {
   type Message,
   type Progress,
   type Request,
+  type Review,
   type Row,
+  type Shown,
   type Traits,
 } from "../src/protocol";
 import type { Listener, Model } from "../src/session";
@@ -26,6 +28,8 @@ export class FakeModel implements Model {
       prompts: [{ name: "caption", text: "" }],
       ...traits,
     };
+    // All rows in their own order, unless a test says otherwise.
+    if (!traits.shown) this.traits.shown = { ...DEFAULTS.shown, count: this.traits.row_count };
   }
 
   get(name: string): unknown {
@@ -64,18 +68,28 @@ export class FakeModel implements Model {
     this.set("progress", { ...this.traits.progress, ...part });
   }
 
+  /** The kernel shows something else. */
+  show(part: Partial<Shown>): void {
+    const { version } = this.traits.shown;
+    this.set("shown", { ...this.traits.shown, version: version + 1, ...part });
+  }
+
   /** The kernel says something. */
   say(message: Message, buffers: DataView[] = []): void {
     this.#emit("msg:custom", message, buffers);
   }
 
-  /** The kernel sends rows [start, stop), all alike but for their labels. */
+  /** The kernel sends the rows that stand at [start, stop), all alike but for their labels. */
   sayRows(start: number, stop: number, part: Partial<Cell> = {}): void {
-    this.say({
-      type: "rows",
+    this.sayAt(
       start,
-      rows: Array.from({ length: stop - start }, (_, k) => makeRow(`row ${start + k}`, part)),
-    });
+      Array.from({ length: stop - start }, (_, k) => makeRow(start + k, part)),
+    );
+  }
+
+  /** The kernel sends the rows that stand from a position on. */
+  sayAt(start: number, rows: Row[], version = this.traits.shown.version): void {
+    this.say({ type: "rows", version, start, rows });
   }
 
   sayThumbs(rows: number[], pixels = 256, bytes = 100): void {
@@ -92,11 +106,33 @@ export class FakeModel implements Model {
 }
 
 export function makeCell(part: Partial<Cell> = {}): Cell {
-  return { prompt: "", answer: "a dog", state: "done", error: null, cached: false, ...part };
+  return {
+    prompt: "",
+    answer: "a dog",
+    state: "done",
+    error: null,
+    cached: false,
+    confidence: null,
+    review: null,
+    ...part,
+  };
 }
 
-export function makeRow(label: string, part: Partial<Cell> = {}): Row {
-  return { label, error: null, cells: [makeCell(part)] };
+export function makeRow(id: number, part: Partial<Cell> = {}, row: Partial<Row> = {}): Row {
+  return {
+    id,
+    label: `row ${id}`,
+    error: null,
+    cells: [makeCell(part)],
+    values: [],
+    selected: false,
+    duplicates: 0,
+    ...row,
+  };
+}
+
+export function makeReview(part: Partial<Review> = {}): Review {
+  return { status: null, flagged: false, text: null, who: "ada", when: 1_800_000_000, ...part };
 }
 
 /** Counts the object URLs that are in use. */

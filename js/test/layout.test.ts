@@ -121,7 +121,7 @@ describe("thumbPixels", () => {
     expect(thumbPixels(at, 1)).toBe(256);
     expect(thumbPixels(at, 2)).toBe(512);
     expect(thumbPixels(at, 3)).toBe(512);
-    expect(thumbPixels({ ...at, tileWidth: 120, pictureHeight: 120 }, 1)).toBe(128);
+    expect(thumbPixels({ ...at, pictureWidth: 120, pictureHeight: 120 }, 1)).toBe(128);
   });
 });
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { NO_QUERY } from "../src/protocol";
 import { Session, type Thumb, TIMES, type View } from "../src/session";
-import { FakeModel, makeCell, makeRow, watchUrls } from "./fake";
+import { FakeModel, makeRow, watchUrls } from "./fake";
 
 let model: FakeModel;
 let session: Session;
@@ -124,7 +125,7 @@ describe("rows", () => {
     show(0, 10);
     settle();
     model.sayRows(0, 32, { state: "waiting", answer: null });
-    model.say({ type: "changed", rows: [[3, makeRow("row 3", { answer: "a cat" })]] });
+    model.say({ type: "changed", rows: [[3, makeRow(3, { answer: "a cat" })]] });
     expect(session.row(3).value?.cells[0]?.answer).toBe("a cat");
     expect(session.row(4).value?.cells[0]?.answer).toBeNull();
   });
@@ -133,7 +134,7 @@ describe("rows", () => {
     start(100_000, { rows: 100, thumbBytes: 1e6 });
     show(0, 10);
     for (let row = 0; row < 50_000; row += 500) {
-      model.say({ type: "changed", rows: [[row, makeRow("far away")]] });
+      model.say({ type: "changed", rows: [[row, makeRow(row)]] });
     }
     expect(session.row(40_000).value).toBeNull();
     for (let row = 0; row < 3000; row += 30) {
@@ -186,7 +187,7 @@ describe("the wish for thumbnails", () => {
 
   it("leaves out pictures that cannot be read", () => {
     show(0, 3);
-    model.say({ type: "rows", start: 0, rows: [makeRow("a"), { ...makeRow("b"), error: "no" }] });
+    model.sayAt(0, [makeRow(0), makeRow(1, {}, { error: "no" })]);
     settle();
     expect(model.requests("thumbs").at(-1)?.rows).toEqual([0, 2]);
   });
@@ -252,7 +253,7 @@ describe("drafts", () => {
     show(0, 10);
     session.setDraft(3, 0, "how many d");
     model.sayRows(0, 32);
-    model.say({ type: "changed", rows: [[3, makeRow("row 3", { answer: "a cat" })]] });
+    model.say({ type: "changed", rows: [[3, makeRow(3, { answer: "a cat" })]] });
     for (let row = 0; row < 900; row += 30) {
       show(row, row + 10);
       settle();
@@ -286,7 +287,7 @@ describe("an ask", () => {
     session.ask(3, 0, "is it a dog?");
   });
   const say = (prompt: string) =>
-    model.say({ type: "changed", rows: [[3, { ...makeRow(""), cells: [makeCell({ prompt })] }]] });
+    model.say({ type: "changed", rows: [[3, makeRow(3, { prompt })]] });
 
   it("is shown at once, and until the kernel has come to it", () => {
     expect(session.asked(3, 0)).toBe("is it a dog?");
@@ -396,4 +397,204 @@ it("takes a cancel back once the run has ended", () => {
   expect(session.cancelling.value).toBe(true);
   model.progress({ state: "cancelled" });
   expect(session.cancelling.value).toBe(false);
+});
+
+describe("what is shown", () => {
+  const query = { ...NO_QUERY, search: "dog" };
+  const ids = (...places: number[]) => places.map((place) => session.idAt(place).peek());
+
+  it("is all rows in their own order at first, known at once", () => {
+    expect(session.shown.value).toMatchObject({ count: 1000, plain: true });
+    expect(ids(0, 7, 999)).toEqual([0, 7, 999]);
+  });
+
+  it("stays while the kernel works on a query, which is known meanwhile", () => {
+    show(0, 4);
+    settle();
+    model.sayRows(0, 32);
+    session.query(query);
+    expect(model.requests("query")).toEqual([{ type: "query", query }]);
+    expect(session.wanted.value.search).toBe("dog");
+    expect(session.searching.value).toBe(true);
+    expect(ids(0, 1)).toEqual([0, 1]);
+    model.show({ count: 2, plain: false, query });
+    expect(session.searching.value).toBe(false);
+    // Until it is known what stands there now.
+    expect(ids(0, 1)).toEqual([0, 1]);
+    expect(session.row(0).value?.label).toBe("row 0");
+  });
+
+  it("is asked for by position, and told by id", () => {
+    show(0, 4);
+    settle();
+    model.sayRows(0, 32);
+    model.show({ count: 40, plain: false, query });
+    settle();
+    expect(model.requests("rows").at(-1)).toMatchObject({ start: 0, stop: 32 });
+    model.sayAt(0, [makeRow(900), makeRow(7), makeRow(350), makeRow(2)]);
+    expect(ids(0, 1, 2, 3, 4)).toEqual([900, 7, 350, 2, null]);
+    settle();
+    expect(model.requests("thumbs").at(-1)?.rows).toEqual([900, 7, 350, 2]);
+    expect(session.row(900).value?.label).toBe("row 900");
+    expect(session.row(7).value?.label).toBe("row 7");
+  });
+
+  it("takes no rows of another version", () => {
+    show(0, 2);
+    model.show({ count: 2, plain: false, query });
+    settle();
+    model.sayAt(0, [makeRow(5), makeRow(6)], 0);
+    expect(ids(0, 1)).not.toEqual([5, 6]);
+    model.sayAt(0, [makeRow(8), makeRow(9)]);
+    expect(ids(0, 1)).toEqual([8, 9]);
+  });
+
+  it("keeps rows and thumbnails by id, so that what comes back is there at once", () => {
+    show(0, 4);
+    settle();
+    model.sayRows(0, 32);
+    model.sayThumbs([0, 1, 2, 3]);
+    const url = urlOf(3);
+    model.show({ count: 1, plain: false, query });
+    settle();
+    model.sayAt(0, [makeRow(3)]);
+    settle();
+    expect(urlOf(3)).toBe(url);
+    expect(model.requests("thumbs")).toHaveLength(1);
+    const asked = model.requests("rows").length;
+    model.show({ count: 1000, plain: true, query: NO_QUERY });
+    settle();
+    expect(ids(0, 3)).toEqual([0, 3]);
+    expect(session.row(0).value?.label).toBe("row 0");
+    expect(model.requests("rows")).toHaveLength(asked);
+  });
+
+  it("asks no more than what is shown", () => {
+    show(0, 40);
+    model.show({ count: 3, plain: false, query });
+    settle();
+    expect(model.requests("rows").at(-1)).toMatchObject({ start: 0, stop: 3 });
+    model.show({ count: 0, plain: false, query });
+    const asked = model.requests("rows").length;
+    settle();
+    expect(model.requests("rows")).toHaveLength(asked);
+  });
+
+  it("is not asked for twice, and gives in to the kernel's word", () => {
+    session.query(NO_QUERY);
+    session.query(query);
+    session.query({ ...query });
+    expect(model.requests("query")).toHaveLength(1);
+    vi.advanceTimersByTime(TIMES.query + 2 * TIMES.tick);
+    expect(session.wanted.value).toEqual(NO_QUERY);
+    session.query(query);
+    model.show({ error: "no such column" });
+    expect(session.searching.value).toBe(false);
+  });
+
+  it("of an earlier query does not undo a later one", () => {
+    session.refine({ search: "do" });
+    session.refine({ search: "dog" });
+    model.show({ count: 9, plain: false, query: { ...NO_QUERY, search: "do" } });
+    expect(session.wanted.value.search).toBe("dog");
+    model.show({ count: 3, plain: false, query });
+    expect(session.searching.value).toBe(false);
+  });
+});
+
+describe("facets", () => {
+  const counted = (id: string, version: number) =>
+    model.say({ type: "facets", id, version, facets: [] });
+
+  it("come to the one who asked", async () => {
+    const first = session.facets(["label"]);
+    const second = session.facets(["answer:0"]);
+    const [a, b] = model.requests("facets").map(({ id }) => id) as [string, string];
+    expect(a).not.toBe(b);
+    counted(b, 0);
+    counted(a, 0);
+    expect((await first).id).toBe(a);
+    expect((await second).id).toBe(b);
+  });
+
+  it("of what is no longer shown come to nothing", async () => {
+    const heard = vi.fn();
+    session.facets(["label"]).then(heard);
+    model.show({ count: 3, plain: false });
+    counted(model.requests("facets")[0]?.id as string, 0);
+    await Promise.resolve();
+    expect(heard).not.toHaveBeenCalled();
+  });
+});
+
+it("hands on the prompts asked before", async () => {
+  const one = session.promptHistory();
+  const other = session.promptHistory();
+  model.say({ type: "prompts", prompts: ["what is it?"] });
+  expect(await one).toEqual(["what is it?"]);
+  expect(await other).toEqual(["what is it?"]);
+});
+
+describe("selecting", () => {
+  const selected = (id: number) => session.row(id).peek()?.selected;
+  beforeEach(() => {
+    show(0, 10);
+    settle();
+    model.sayRows(0, 32);
+  });
+
+  it("shows at once on the rows that are held", () => {
+    session.select("add", { rows: [3] });
+    session.select("add", { positions: [5, 7] });
+    expect([3, 4, 5, 6, 7].map(selected)).toEqual([true, false, true, true, false]);
+    session.select("remove", { rows: [5] });
+    expect(selected(5)).toBe(false);
+    session.select("set", { rows: [] });
+    expect([3, 5, 6].map(selected)).toEqual([false, false, false]);
+    expect(model.requests("select")).toEqual([
+      { type: "select", how: "add", rows: [3] },
+      { type: "select", how: "add", positions: [5, 7] },
+      { type: "select", how: "remove", rows: [5] },
+      { type: "select", how: "set", rows: [] },
+    ]);
+  });
+
+  it("is of what is shown, where it goes by position", () => {
+    model.show({ count: 2, plain: false });
+    settle();
+    model.sayAt(0, [makeRow(20), makeRow(4)]);
+    session.select("set", { positions: [0, 2] });
+    expect([0, 1, 4, 20].map(selected)).toEqual([false, false, true, true]);
+  });
+});
+
+it("leaves reviews, pictures and conversations to others", () => {
+  const details = { review: vi.fn(), undo: vi.fn(), redo: vi.fn(), receive: vi.fn() };
+  session.details = details;
+  session.review(4, 1, "correct", "a cat");
+  expect(details.review).toHaveBeenCalledWith(4, 1, "correct", "a cat");
+  model.say({ type: "chat", row: 4, turns: [], code: "" });
+  model.sayRows(0, 2);
+  expect(details.receive.mock.calls.map(([{ type }]) => type)).toEqual(["chat"]);
+});
+
+it("keeps up to date a row that is kept, wherever the views are", () => {
+  start(100_000, { rows: 10, thumbBytes: 1e6 });
+  show(0, 10);
+  settle();
+  model.sayRows(0, 10);
+  const release = session.keep(3);
+  const scroll = () => {
+    for (let row = 1000; row < 1100; row += 10) {
+      show(row, row + 10);
+      settle();
+      model.sayRows(row, row + 10);
+    }
+  };
+  scroll();
+  model.say({ type: "changed", rows: [[3, makeRow(3, { answer: "a cat" })]] });
+  expect(session.row(3).peek()?.cells[0]?.answer).toBe("a cat");
+  release();
+  scroll();
+  expect(session.row(3).peek()).toBeNull();
 });

@@ -1,12 +1,16 @@
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Cell, CellState, Prompt } from "../protocol";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
 import type { Session } from "../session";
+import { Editor } from "./Editor";
 import { AskIcon, PencilIcon, StoreIcon } from "./Icons";
+import type { Editing } from "./items";
+import { ReviewActions, ReviewMarks } from "./Review";
 import { Failure, Retry } from "./Trouble";
 
 interface AnswerProps {
   session: Session;
-  row: number;
+  /** Null until it is known. */
+  row: number | null;
   /** The place of the cell in its row. */
   index: number;
   /** Null until the row comes. */
@@ -14,35 +18,44 @@ interface AnswerProps {
   /** The column that the cell is of, whose prompt it shares unless a person has changed it. */
   column: Prompt | undefined;
   tabIndex: number;
-  editing: boolean;
-  onEdit(row: number, cell: number | null): void;
+  editing: Editing["part"] | null;
+  onEdit(editing: Editing | null): void;
 }
 
 /** A prompt and its answer. */
 export function Answer(props: AnswerProps) {
   const { session, row, index, cell, column, tabIndex, editing, onEdit } = props;
-  const draft = session.draft(row, index);
-  const asked = session.asked(row, index);
+  const draft = row === null ? undefined : session.draft(row, index);
+  const asked = row === null ? undefined : session.asked(row, index);
   const prompt = asked ?? cell?.prompt ?? column?.text ?? "";
   const own = cell !== null && column !== undefined && prompt !== column.text;
   const container = useRef<HTMLDivElement>(null);
+  // The buttons are made when a person comes near: most tiles never need them.
+  const [near, setNear] = useState(false);
+  const answered = asked === undefined && cell?.state === "done" ? cell : null;
 
   const close = (focus: boolean): void => {
-    onEdit(row, null);
-    // Back to the tile, where the arrow keys go on and Enter edits again.
+    onEdit(null);
+    // Back to the tile, where the arrow keys go on.
     if (focus) container.current?.closest<HTMLElement>("[data-index]")?.focus();
   };
 
   return (
-    <div ref={container} class="cell" data-cell={index}>
+    <div
+      ref={container}
+      class={`cell${own ? " cell-own" : ""}`}
+      data-cell={index}
+      onPointerEnter={() => setNear(true)}
+      onPointerLeave={() => setNear(false)}
+    >
       <div class="promptline">
         <button
           type="button"
           class={`prompt${own ? " prompt-own" : ""}${draft === undefined ? "" : " prompt-draft"}`}
           tabIndex={tabIndex}
-          disabled={cell === null}
+          disabled={cell === null || row === null}
           title={promptTitle(column, prompt, draft)}
-          onClick={() => onEdit(row, index)}
+          onClick={() => row !== null && onEdit({ row, cell: index, part: "prompt" })}
         >
           <span class="prompttext">{draft ?? prompt ?? ""}</span>
           {!(draft ?? prompt) && <span class="promptname">{column?.name || "caption"}</span>}
@@ -52,18 +65,33 @@ export function Answer(props: AnswerProps) {
         {asked === undefined && cell?.state === "running" && (
           <span class="pulse" title="being answered" />
         )}
-        {asked === undefined && cell?.state === "done" && cell.cached && (
+        {answered?.cached && (
           <span class="stored" title="from the store">
             <StoreIcon />
           </span>
         )}
+        {answered?.review && <ReviewMarks review={answered.review} answer={answered.answer} />}
+        {answered && near && editing === null && row !== null && (
+          <ReviewActions
+            session={session}
+            row={row}
+            index={index}
+            review={answered.review}
+            onCorrect={() => onEdit({ row, cell: index, part: "answer" })}
+          />
+        )}
       </div>
       <Outcome {...props} cell={cell} asked={asked !== undefined} />
-      {editing && (
+      {editing === "prompt" && row !== null && (
         <Editor
+          label="prompt"
+          placeholder="ask something…"
+          hint="Esc restores"
+          action={(text) => (text.trim() ? "Ask" : "Caption")}
+          icon={<AskIcon />}
           text={draft ?? prompt}
           onDraft={(text) => session.setDraft(row, index, text === prompt ? null : text)}
-          onAsk={(text) => {
+          onDone={(text) => {
             session.ask(row, index, text.trim());
             close(true);
           }}
@@ -74,7 +102,50 @@ export function Answer(props: AnswerProps) {
           onLeave={() => close(false)}
         />
       )}
+      {editing === "answer" && row !== null && answered && (
+        <Correction session={session} row={row} index={index} cell={answered} close={close} />
+      )}
     </div>
+  );
+}
+
+interface CorrectionProps {
+  session: Session;
+  row: number;
+  index: number;
+  cell: Cell;
+  close(focus: boolean): void;
+}
+
+/** Edits an answer in its place. What the model said is kept beside it. */
+function Correction({ session, row, index, cell, close }: CorrectionProps) {
+  const before = cell.review?.text ?? cell.answer ?? "";
+  const save = (text: string): void => {
+    const words = text.trim();
+    // The model's own words are no correction, and an empty field is none either.
+    if (words === before || !words) return;
+    if (words === cell.answer) session.review(row, index, "clear");
+    else session.review(row, index, "correct", words);
+  };
+  return (
+    <Editor
+      label="answer"
+      placeholder="what is right…"
+      hint="Esc leaves it"
+      action={() => "Correct"}
+      icon={<PencilIcon />}
+      text={before}
+      onDone={(text) => {
+        save(text);
+        close(true);
+      }}
+      onRestore={() => close(true)}
+      // What was typed is not lost: it can be undone.
+      onLeave={(text) => {
+        save(text);
+        close(false);
+      }}
+    />
   );
 }
 
@@ -100,7 +171,17 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
   }, [state]);
 
   if (state === "done") {
-    return <Text text={cell?.answer ?? ""} tabIndex={tabIndex} came={came} />;
+    const review = cell?.review ?? null;
+    const corrected = review?.status === "corrected" && review.text !== null;
+    return (
+      <Text
+        text={(corrected ? review.text : cell?.answer) ?? ""}
+        note={corrected ? `the model: ${cell?.answer ?? ""}` : null}
+        kind={review?.status ?? null}
+        tabIndex={tabIndex}
+        came={came}
+      />
+    );
   }
   if (state === "writing") {
     return (
@@ -114,7 +195,7 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
     return (
       <div class="answer answer-error">
         <Failure message={cell?.error ?? "there is no answer"} />
-        <Retry session={session} row={row} tabIndex={tabIndex} of={cell} />
+        {row !== null && <Retry session={session} row={row} tabIndex={tabIndex} of={cell} />}
       </div>
     );
   }
@@ -122,7 +203,7 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
     return (
       <div class="answer answer-cancelled">
         <span class="message">not answered</span>
-        <Retry session={session} row={row} tabIndex={tabIndex} of={cell} />
+        {row !== null && <Retry session={session} row={row} tabIndex={tabIndex} of={cell} />}
       </div>
     );
   }
@@ -134,8 +215,18 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
   );
 }
 
+interface TextProps {
+  text: string;
+  /** What else there is to say of it. */
+  note: string | null;
+  /** What a person has said of it. */
+  kind: ReviewStatus | null;
+  tabIndex: number;
+  came: boolean;
+}
+
 /** An answer, cut off at the lines there is room for, whole over its tile when it is opened. */
-function Text({ text, tabIndex, came }: { text: string; tabIndex: number; came: boolean }) {
+function Text({ text, note, kind, tabIndex, came }: TextProps) {
   const box = useRef<HTMLDivElement>(null);
   // Long enough that it may be cut off: only then is there something for a keyboard to open.
   const long = text.length > 40;
@@ -165,8 +256,8 @@ function Text({ text, tabIndex, came }: { text: string; tabIndex: number; came: 
     <div
       ref={box}
       {...(long ? { role: "button", "aria-expanded": open, tabIndex } : {})}
-      class={`answer answer-done${came ? " answer-came" : ""}${cut ? " answer-cut" : ""}${open ? " answer-open" : ""}`}
-      title={open ? undefined : text}
+      class={`answer answer-done${came ? " answer-came" : ""}${cut ? " answer-cut" : ""}${open ? " answer-open" : ""}${kind ? ` answer-${kind}` : ""}`}
+      title={open ? (note ?? undefined) : [text, note].filter(Boolean).join("\n")}
       onPointerEnter={measure}
       onFocus={measure}
       onClick={toggle}
@@ -180,91 +271,6 @@ function Text({ text, tabIndex, came }: { text: string; tabIndex: number; came: 
       }}
     >
       {text}
-    </div>
-  );
-}
-
-interface EditorProps {
-  text: string;
-  onDraft(text: string): void;
-  onAsk(text: string): void;
-  /** Esc: what was there before comes back. */
-  onRestore(): void;
-  /** The focus has gone: what was typed is kept. */
-  onLeave(): void;
-}
-
-function Editor({ text, onDraft, onAsk, onRestore, onLeave }: EditorProps) {
-  // The editor's own: what the kernel sends while a person types does not reach it.
-  const [value, setValue] = useState(text);
-  const field = useRef<HTMLTextAreaElement>(null);
-  // Enter and Esc take the focus away themselves, which is then no leaving.
-  const settled = useRef(false);
-
-  useLayoutEffect(() => {
-    field.current?.focus({ preventScroll: true });
-    field.current?.select();
-  }, []);
-  useLayoutEffect(() => {
-    const element = field.current;
-    if (!element) return;
-    element.style.height = "auto";
-    element.style.height = `${element.scrollHeight}px`;
-  }, [value]);
-
-  const settle = (action: () => void): void => {
-    settled.current = true;
-    action();
-  };
-  const onKeyDown = (event: KeyboardEvent): void => {
-    // Nothing that is typed here may reach the shortcuts of the notebook around it.
-    event.stopPropagation();
-    if (event.isComposing) return;
-    if (event.key === "Enter" && !event.shiftKey) {
-      event.preventDefault();
-      settle(() => onAsk(value));
-    } else if (event.key === "Escape") {
-      event.preventDefault();
-      settle(onRestore);
-    }
-  };
-  return (
-    <div class="editor">
-      <textarea
-        ref={field}
-        class="field"
-        rows={1}
-        value={value}
-        placeholder="ask something…"
-        aria-label="prompt"
-        spellcheck={false}
-        onInput={(event) => {
-          setValue(event.currentTarget.value);
-          onDraft(event.currentTarget.value);
-        }}
-        onKeyDown={onKeyDown}
-        onKeyUp={(event) => event.stopPropagation()}
-        onKeyPress={(event) => event.stopPropagation()}
-        onBlur={() => {
-          if (!settled.current) onLeave();
-        }}
-      />
-      <div class="editorline">
-        <span class="hint">Esc restores</span>
-        <button
-          type="button"
-          class="button ask"
-          tabIndex={-1}
-          title="Enter"
-          // The field would lose the focus first, and the editor would be gone before the click.
-          onPointerDown={(event) => event.preventDefault()}
-          onMouseDown={(event) => event.preventDefault()}
-          onClick={() => settle(() => onAsk(value))}
-        >
-          {value.trim() ? "Ask" : "Caption"}
-          <AskIcon />
-        </button>
-      </div>
     </div>
   );
 }

@@ -1,23 +1,77 @@
-import { useLayoutEffect, useRef } from "preact/hooks";
-import { keepKeys } from "../keys";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
+import { ViewSettings } from "../view";
+import { Facets } from "./Facets";
 import { Grid } from "./Grid";
 import { Announcer, Header } from "./Header";
+import { Help } from "./Help";
+import { PromptBar } from "./PromptBar";
+import { Table } from "./Table";
+import { ShownLine, Toolbar } from "./Toolbar";
 
 /** One view of a gallery. */
 export function Gallery({ session, view }: { session: Session; view: View }) {
   const root = useRef<HTMLElement>(null);
+  const search = useRef<HTMLInputElement>(null);
+  const [help, setHelp] = useState(false);
+  const settings = useMemo(() => {
+    session.settings = new ViewSettings(session.settings);
+    return session.settings;
+  }, [session]);
   useLayoutEffect(() => (root.current ? keepKeys(root.current) : undefined), []);
+
+  /** The keys of the whole gallery; those of a tile are heard before. */
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (event.defaultPrevented || event.altKey || isTextField(event.target)) return;
+    if (event.ctrlKey || event.metaKey) {
+      if (key === "a") session.select("set", { positions: [0, session.shown.peek().count] });
+      else if (key === "z" && !event.shiftKey) session.details?.undo();
+      else if (key === "z" || key === "y") session.details?.redo();
+      else return;
+    } else if (key === "/") search.current?.focus();
+    else if (key === "?") setHelp(true);
+    else if (key === "Escape" && session.selectedCount.peek() > 0) {
+      session.select("set", { rows: [] });
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
   return (
-    <section ref={root} class="blip2-gallery" aria-label={session.title.value || "gallery"}>
+    <section
+      ref={root}
+      class="blip2-gallery"
+      aria-label={session.title.value || "gallery"}
+      onKeyDown={onKeyDown}
+    >
       <Header session={session} />
       {session.silent.value && (
         <p class="banner" role="status">
           No answer from the kernel. It may be busy; if it was restarted, run the cell again.
         </p>
       )}
-      <Grid session={session} view={view} />
+      <div class="tools">
+        <PromptBar session={session} />
+        <Toolbar
+          session={session}
+          settings={settings}
+          search={search}
+          onHelp={() => setHelp(true)}
+        />
+        <ShownLine session={session} />
+      </div>
+      <div class="main">
+        {settings.facets.value && <Facets session={session} settings={settings} />}
+        {settings.table.value ? (
+          <Table session={session} view={view} settings={settings} />
+        ) : (
+          <Grid session={session} view={view} settings={settings} />
+        )}
+      </div>
       <Announcer session={session} />
+      {help && <Help onClose={() => setHelp(false)} />}
     </section>
   );
 }

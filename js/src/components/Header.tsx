@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { announcement, isActive, plural, status } from "../format";
+import { announcement, count, isActive, plural, status } from "../format";
 import type { Progress } from "../protocol";
 import type { Session } from "../session";
 import { AlertIcon, StopIcon } from "./Icons";
@@ -67,7 +67,7 @@ function Bar({ progress, text }: { progress: Progress; text: string }) {
   );
 }
 
-/** Tells a screen reader when a run starts and ends, and nothing between. */
+/** Tells a screen reader when a run starts and ends, and what a query has found. */
 export function Announcer({ session }: { session: Session }) {
   const progress = session.progress.value;
   const [text, setText] = useState("");
@@ -78,6 +78,14 @@ export function Announcer({ session }: { session: Session }) {
     const words = announcement(progress);
     if (words) setText(words);
   }, [progress]);
+  const { count: shown, query } = session.shown.value;
+  const asked = JSON.stringify(query);
+  const last = useRef(asked);
+  useEffect(() => {
+    if (last.current === asked) return;
+    last.current = asked;
+    setText(`${count(shown)} shown.`);
+  }, [asked]);
   return (
     <div class="announcer" aria-live="polite">
       {text}

@@ -58,3 +58,82 @@ export const StoreIcon = () => (
     <path d="M3.5 8c0 1 2 1.8 4.5 1.8s4.5-.8 4.5-1.8" />
   </Icon>
 );
+
+export const CheckIcon = () => (
+  <Icon>
+    <path d="M3.5 8.5l3 3 6-7" />
+  </Icon>
+);
+
+export const CrossIcon = () => (
+  <Icon>
+    <path d="M4 4l8 8M12 4l-8 8" />
+  </Icon>
+);
+
+export const FlagIcon = () => (
+  <Icon>
+    <path d="M4 14V2.5h7.5L10 5.5l1.5 3H4" />
+  </Icon>
+);
+
+export const SearchIcon = () => (
+  <Icon>
+    <circle cx="7" cy="7" r="4" />
+    <path d="M10 10l3.5 3.5" />
+  </Icon>
+);
+
+export const FilterIcon = () => (
+  <Icon>
+    <path d="M2.5 4h11M4.5 8h7M6.5 12h3" />
+  </Icon>
+);
+
+export const GridIcon = () => (
+  <Icon>
+    <rect x="2.5" y="2.5" width="4.5" height="4.5" rx="1" />
+    <rect x="9" y="2.5" width="4.5" height="4.5" rx="1" />
+    <rect x="2.5" y="9" width="4.5" height="4.5" rx="1" />
+    <rect x="9" y="9" width="4.5" height="4.5" rx="1" />
+  </Icon>
+);
+
+export const TableIcon = () => (
+  <Icon>
+    <rect x="2.5" y="3" width="11" height="10" rx="1" />
+    <path d="M2.5 6.3h11M2.5 9.7h11M6.5 6.3V13" />
+  </Icon>
+);
+
+export const ColumnsIcon = () => (
+  <Icon>
+    <rect x="2.5" y="3" width="11" height="10" rx="1" />
+    <path d="M6.2 3v10M9.8 3v10" />
+  </Icon>
+);
+
+export const UpIcon = () => (
+  <Icon>
+    <path d="M8 13V3M4.5 6.5L8 3l3.5 3.5" />
+  </Icon>
+);
+
+export const DownIcon = () => (
+  <Icon>
+    <path d="M8 3v10M4.5 9.5L8 13l3.5-3.5" />
+  </Icon>
+);
+
+export const ChevronIcon = () => (
+  <Icon>
+    <path d="M6 4l4 4-4 4" />
+  </Icon>
+);
+
+export const UniqueIcon = () => (
+  <Icon>
+    <rect x="2.5" y="5" width="8.5" height="8.5" rx="1" />
+    <path d="M5.5 2.5h7a1 1 0 0 1 1 1v7" />
+  </Icon>
+);

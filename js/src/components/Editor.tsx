@@ -1,0 +1,95 @@
+import type { ComponentChildren } from "preact";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+
+interface EditorProps {
+  label: string;
+  placeholder: string;
+  hint: string;
+  /** What the button says. */
+  action(text: string): string;
+  icon: ComponentChildren;
+  text: string;
+  onDraft?(text: string): void;
+  onDone(text: string): void;
+  /** Esc: what was there before comes back. */
+  onRestore(): void;
+  /** The focus has gone. */
+  onLeave(text: string): void;
+}
+
+/** A text field over what it changes: Enter is done, Esc is not. */
+export function Editor(props: EditorProps) {
+  const { text, onDraft, onDone, onRestore, onLeave } = props;
+  // The editor's own: what the kernel sends while a person types does not reach it.
+  const [value, setValue] = useState(text);
+  const field = useRef<HTMLTextAreaElement>(null);
+  // Enter and Esc take the focus away themselves, which is then no leaving.
+  const settled = useRef(false);
+
+  useLayoutEffect(() => {
+    field.current?.focus({ preventScroll: true });
+    field.current?.select();
+  }, []);
+  useLayoutEffect(() => {
+    const element = field.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [value]);
+
+  const settle = (action: () => void): void => {
+    settled.current = true;
+    action();
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    // Nothing that is typed here may reach the shortcuts of the notebook around it.
+    event.stopPropagation();
+    if (event.isComposing) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      settle(() => onDone(value));
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      settle(onRestore);
+    }
+  };
+  return (
+    <div class="editor">
+      <textarea
+        ref={field}
+        class="field"
+        rows={1}
+        value={value}
+        placeholder={props.placeholder}
+        aria-label={props.label}
+        spellcheck={false}
+        onInput={(event) => {
+          setValue(event.currentTarget.value);
+          onDraft?.(event.currentTarget.value);
+        }}
+        onKeyDown={onKeyDown}
+        onKeyUp={(event) => event.stopPropagation()}
+        onKeyPress={(event) => event.stopPropagation()}
+        onBlur={() => {
+          if (!settled.current) onLeave(value);
+        }}
+      />
+      <div class="editorline">
+        <span class="hint">{props.hint}</span>
+        <button
+          type="button"
+          class="button ask"
+          tabIndex={-1}
+          title="Enter"
+          // The field would lose the focus first, and the editor would be gone before the click.
+          onPointerDown={(event) => event.preventDefault()}
+          onMouseDown={(event) => event.preventDefault()}
+          onClick={() => settle(() => onDone(value))}
+        >
+          {props.action(value)}
+          {props.icon}
+        </button>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,99 @@
+import type { ComponentChildren } from "preact";
+import type { Review } from "../protocol";
+import type { Session } from "../session";
+import { CheckIcon, CrossIcon, FlagIcon, PencilIcon } from "./Icons";
+
+/** What a person has said of an answer. */
+export function ReviewMarks({ review, answer }: { review: Review; answer: string | null }) {
+  const { status, flagged } = review;
+  if (status === null && !flagged) return null;
+  const by = review.who ? ` by ${review.who}` : "";
+  const words = status === "corrected" ? `corrected${by}; the model: ${answer ?? ""}` : status + by;
+  return (
+    <span class="marks">
+      {status && (
+        <span class={`mark mark-${status}`} role="img" aria-label={status} title={words}>
+          {status === "accepted" && <CheckIcon />}
+          {status === "rejected" && <CrossIcon />}
+          {status === "corrected" && <PencilIcon />}
+        </span>
+      )}
+      {flagged && (
+        <span class="mark mark-flagged" role="img" aria-label="flagged" title={`flagged${by}`}>
+          <FlagIcon />
+        </span>
+      )}
+    </span>
+  );
+}
+
+interface ActionsProps {
+  session: Session;
+  row: number;
+  /** The place of the cell in its row. */
+  index: number;
+  review: Review | null;
+  onCorrect(): void;
+}
+
+/** What a person with a mouse can say of an answer; the keys a, r, e and f do the same. */
+export function ReviewActions({ session, row, index, review, onCorrect }: ActionsProps) {
+  const status = review?.status ?? null;
+  const toggle = (action: "accept" | "reject", now: boolean) => () =>
+    session.review(row, index, now ? "clear" : action);
+  return (
+    <span class="actions">
+      <Action
+        label="accept"
+        hint="a"
+        pressed={status === "accepted"}
+        onClick={toggle("accept", status === "accepted")}
+      >
+        <CheckIcon />
+      </Action>
+      <Action
+        label="reject"
+        hint="r"
+        pressed={status === "rejected"}
+        onClick={toggle("reject", status === "rejected")}
+      >
+        <CrossIcon />
+      </Action>
+      <Action label="correct" hint="e" pressed={status === "corrected"} onClick={onCorrect}>
+        <PencilIcon />
+      </Action>
+      <Action
+        label="flag"
+        hint="f"
+        pressed={review?.flagged ?? false}
+        onClick={() => session.review(row, index, "flag")}
+      >
+        <FlagIcon />
+      </Action>
+    </span>
+  );
+}
+
+interface ActionProps {
+  label: string;
+  hint: string;
+  pressed: boolean;
+  onClick(): void;
+  children: ComponentChildren;
+}
+
+function Action({ label, hint, pressed, onClick, children }: ActionProps) {
+  return (
+    <button
+      type="button"
+      class="action"
+      tabIndex={-1}
+      aria-label={label}
+      aria-pressed={pressed}
+      title={`${label} (${hint})`}
+      onClick={onClick}
+    >
+      {children}
+    </button>
+  );
+}

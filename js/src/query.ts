@@ -1,0 +1,108 @@
+import type { Filter, FrameColumn, Key, Prompt, Query } from "./protocol";
+
+/** What a person calls the answers of a column. */
+export function promptLabel(prompt: Prompt | undefined, index: number): string {
+  return prompt?.text || prompt?.name || (index === 0 ? "caption" : `caption ${index + 1}`);
+}
+
+/** Splits "answer:2" into "answer" and "2"; a column's name may hold colons of its own. */
+export function parseKey(key: Key): [kind: string, of: string] {
+  const at = key.indexOf(":");
+  return at < 0 ? [key, ""] : [key.slice(0, at), key.slice(at + 1)];
+}
+
+/** What a person calls a key. The prompt is named only where there are several. */
+export function keyLabel(key: Key, prompts: readonly Prompt[]): string {
+  const [kind, of] = parseKey(key);
+  switch (kind) {
+    case "column":
+      return of;
+    case "answer":
+      return promptLabel(prompts[Number(of)], Number(of));
+    case "state":
+    case "confidence":
+    case "review":
+      return prompts.length > 1
+        ? `${kind} · ${promptLabel(prompts[Number(of)], Number(of))}`
+        : kind;
+    case "error":
+      return "broken picture";
+    default:
+      return kind;
+  }
+}
+
+/** What a person calls a value. */
+export function valueLabel(value: string): string {
+  return value === "" ? "(none)" : value;
+}
+
+/** A number with as many digits as tell it from its neighbours in a histogram. */
+export function short(value: number): string {
+  if (Number.isInteger(value))
+    return new Intl.NumberFormat("en", { useGrouping: false }).format(value);
+  return String(Number(Math.abs(value) < 100 ? value.toPrecision(3) : value.toFixed(1)));
+}
+
+/** The words of a filter: "a dog, a cat", "0.2 – 0.4". */
+export function filterLabel(filter: Filter): string {
+  if (filter.values) return filter.values.map(valueLabel).join(", ");
+  const { min, max } = filter;
+  if (min === undefined) return max === undefined ? "any" : `≤ ${short(max)}`;
+  return max === undefined ? `≥ ${short(min)}` : `${short(min)} – ${short(max)}`;
+}
+
+export function filterOf(query: Query, key: Key): Filter | undefined {
+  return query.filters.find((filter) => filter.key === key);
+}
+
+/** The filters with the one of this key replaced, or taken out. */
+export function withFilter(filters: Filter[], key: Key, filter: Filter | null): Filter[] {
+  if (!filter) return filters.filter((one) => one.key !== key);
+  if (!filters.some((one) => one.key === key)) return [...filters, filter];
+  return filters.map((one) => (one.key === key ? filter : one));
+}
+
+/** The filters after a click on a value: it is one of those let through, or no longer. */
+export function toggleValue(filters: Filter[], key: Key, value: string): Filter[] {
+  const old = filters.find((one) => one.key === key)?.values ?? [];
+  const values = old.includes(value) ? old.filter((one) => one !== value) : [...old, value];
+  return withFilter(filters, key, values.length > 0 ? { key, values } : null);
+}
+
+/** One way to sort, as it stands in the menu. */
+export interface SortChoice {
+  key: Key;
+  label: string;
+  /** The direction that is of most use. */
+  descending: boolean;
+}
+
+export function sortChoices(prompts: readonly Prompt[], columns: readonly FrameColumn[]) {
+  const many = prompts.length > 1;
+  const named = (words: string, k: number) =>
+    many ? `${words} · ${promptLabel(prompts[k], k)}` : words;
+  const choice = (key: Key, label: string): SortChoice => ({ key, label, descending: false });
+  return {
+    gallery: [choice("row", "Row order"), choice("label", "Label")],
+    answers: [
+      ...prompts.map((_, k) => choice(`confidence:${k}`, named("Doubtful first", k))),
+      ...prompts.map((_, k) => choice(`answer:${k}`, named("Answer", k))),
+      ...(many ? [choice("agreement", "Disagreement first")] : []),
+    ],
+    columns: columns.map(({ name }) => choice(`column:${name}`, name)),
+  };
+}
+
+/** Whether two queries ask for the same, however they are written. */
+export function sameQuery(a: Query, b: Query): boolean {
+  return plain(a) === plain(b);
+}
+
+function plain({ search, filters, sort, unique }: Query): string {
+  const parts = filters.map(({ key, values, min, max }) =>
+    JSON.stringify([key, values ?? null, min ?? null, max ?? null]),
+  );
+  const order = sort && !(sort.key === "row" && !sort.descending) ? sort : null;
+  return JSON.stringify([search, parts, order && [order.key, order.descending], unique]);
+}

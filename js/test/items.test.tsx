@@ -1,0 +1,213 @@
+import { fireEvent, within } from "@testing-library/preact";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import type { Session } from "../src/session";
+import { Session as SessionClass } from "../src/session";
+import { makeReview, makeRow } from "./fake";
+import { Page, usePages } from "./page";
+
+usePages();
+
+let page: Page;
+let reviews: unknown[][];
+const undo = vi.fn();
+const redo = vi.fn();
+
+/** What reviews are told to, in the place of `Details`. */
+function listen(session: Session): void {
+  session.details = { review: (...args) => reviews.push(args), undo, redo, receive: () => {} };
+}
+
+beforeEach(() => {
+  reviews = [];
+  undo.mockClear();
+  redo.mockClear();
+  const open = SessionClass.prototype.open;
+  vi.spyOn(SessionClass.prototype, "open").mockImplementation(function (this: Session) {
+    listen(this);
+    return open.call(this);
+  });
+  page = new Page();
+  page.rows(...Array.from({ length: 24 }, (_, id) => makeRow(id)));
+});
+
+const selects = () => page.model.requests("select").map(({ type, ...rest }) => rest);
+const box = (position: number) => within(page.tile(position)).getByRole("checkbox");
+const field = (name: string) => page.get("textbox", name) as HTMLTextAreaElement;
+
+describe("selecting", () => {
+  it("is a click on a tile's box, and another takes it back", () => {
+    fireEvent.click(box(3));
+    expect(box(3).getAttribute("aria-checked")).toBe("true");
+    fireEvent.click(box(3));
+    expect(box(3).getAttribute("aria-checked")).toBe("false");
+    expect(selects()).toEqual([
+      { how: "add", rows: [3] },
+      { how: "remove", rows: [3] },
+    ]);
+  });
+
+  it("takes all from the last one with Shift, in either direction", () => {
+    fireEvent.click(box(2));
+    fireEvent.click(box(4), { shiftKey: true });
+    fireEvent.click(box(1), { shiftKey: true });
+    expect(selects().slice(1)).toEqual([
+      { how: "add", positions: [2, 5] },
+      { how: "add", positions: [1, 3] },
+    ]);
+    expect(box(3).getAttribute("aria-checked")).toBe("true");
+    expect(box(5).getAttribute("aria-checked")).toBe("false");
+  });
+
+  it("goes by what is shown", () => {
+    page.kernel((model) => model.show({ count: 2, plain: false }));
+    page.rows(makeRow(17), makeRow(4));
+    page.press(page.tile(1), "x");
+    expect(selects()).toEqual([{ how: "add", rows: [4] }]);
+  });
+
+  it("has keys: x, Ctrl+A and Esc", () => {
+    page.press(page.tile(1), "x");
+    page.press(page.tile(4), "X", { shiftKey: true });
+    page.press(page.tile(4), "a", { ctrlKey: true });
+    page.press(page.tile(4), "a", { metaKey: true });
+    page.kernel((model) => model.set("selected_count", 24));
+    page.press(page.tile(4), "Escape");
+    expect(selects()).toEqual([
+      { how: "add", rows: [1] },
+      { how: "add", positions: [1, 5] },
+      { how: "set", positions: [0, 24] },
+      { how: "set", positions: [0, 24] },
+      { how: "set", rows: [] },
+    ]);
+  });
+
+  it("is counted, and can be given up", () => {
+    expect(page.query("button", "clear the selection")).toBeNull();
+    page.kernel((model) => model.set("selected_count", 1200));
+    expect(page.el.querySelector(".selection")?.textContent).toContain("1,200 selected");
+    page.click("button", "clear the selection");
+    expect(selects()).toEqual([{ how: "set", rows: [] }]);
+  });
+});
+
+describe("opening a picture", () => {
+  it("is told to what stands around, from Enter or a click", () => {
+    const rows: number[] = [];
+    const listener = (event: Event) => rows.push((event as CustomEvent).detail.row);
+    document.addEventListener("blip2-open", listener);
+    page.kernel((model) => model.show({ count: 2, plain: false }));
+    page.rows(makeRow(17), makeRow(4));
+    page.press(page.tile(1), "Enter");
+    fireEvent.click(page.tile(0).querySelector(".picture") as HTMLElement);
+    fireEvent.click(page.tile(0).querySelector(".picture") as HTMLElement, { ctrlKey: true });
+    document.removeEventListener("blip2-open", listener);
+    expect(rows).toEqual([4, 17]);
+    expect(selects()).toEqual([{ how: "add", rows: [17] }]);
+  });
+});
+
+describe("reviewing", () => {
+  const change = (review: Parameters<typeof makeReview>[0], answer = "a dog") =>
+    page.kernel((model) =>
+      model.say({
+        type: "changed",
+        rows: [[0, makeRow(0, { answer, review: makeReview(review) })]],
+      }),
+    );
+
+  it("has a key for every word", () => {
+    for (const key of ["a", "r", "f"]) page.press(page.tile(2), key);
+    expect(reviews).toEqual([
+      [2, 0, "accept", undefined],
+      [2, 0, "reject", undefined],
+      [2, 0, "flag", undefined],
+    ]);
+  });
+
+  it("is taken back by the same key", () => {
+    change({ status: "accepted" });
+    page.press(page.tile(0), "a");
+    expect(reviews).toEqual([[0, 0, "clear", undefined]]);
+  });
+
+  it("is not of an answer that is not there", () => {
+    page.kernel((model) =>
+      model.say({ type: "changed", rows: [[0, makeRow(0, { state: "waiting", answer: null })]] }),
+    );
+    for (const key of ["a", "r", "f", "e"]) page.press(page.tile(0), key);
+    expect(reviews).toEqual([]);
+    expect(page.query("textbox", "answer")).toBeNull();
+  });
+
+  it("corrects in place", () => {
+    page.press(page.tile(0), "e");
+    expect(field("answer").value).toBe("a dog");
+    page.type(field("answer"), "two dogs ");
+    page.press(field("answer"), "Enter");
+    expect(reviews).toEqual([[0, 0, "correct", "two dogs"]]);
+    expect(page.query("textbox", "answer")).toBeNull();
+    expect(document.activeElement).toBe(page.tile(0));
+  });
+
+  it("corrects nothing on Esc or without a change, and loses nothing when the focus goes", () => {
+    page.press(page.tile(0), "e");
+    page.type(field("answer"), "two dogs");
+    page.press(field("answer"), "Escape");
+    page.press(page.tile(0), "e");
+    page.press(field("answer"), "Enter");
+    expect(reviews).toEqual([]);
+    page.press(page.tile(0), "e");
+    page.type(field("answer"), "two dogs");
+    fireEvent.blur(field("answer"));
+    expect(reviews).toEqual([[0, 0, "correct", "two dogs"]]);
+  });
+
+  it("is seen on the tile", () => {
+    change({ status: "accepted", flagged: true });
+    expect(within(page.tile(0)).getByRole("img", { name: "accepted" }).title).toContain("ada");
+    expect(within(page.tile(0)).queryByRole("img", { name: "flagged" })).not.toBeNull();
+    change({ status: "corrected", text: "two dogs" });
+    const answer = page.tile(0).querySelector(".answer") as HTMLElement;
+    expect(answer.textContent).toBe("two dogs");
+    expect(answer.title).toContain("the model: a dog");
+    change({ status: "rejected" });
+    expect(within(page.tile(0)).queryByRole("img", { name: "rejected" })).not.toBeNull();
+    expect(page.tile(0).textContent).toContain("a dog");
+  });
+
+  it("has buttons for who comes with a mouse", () => {
+    expect(within(page.tile(0)).queryByRole("button", { name: "accept" })).toBeNull();
+    fireEvent.pointerEnter(page.tile(0).querySelector(".cell") as HTMLElement);
+    fireEvent.click(within(page.tile(0)).getByRole("button", { name: "accept" }));
+    fireEvent.click(within(page.tile(0)).getByRole("button", { name: "correct" }));
+    expect(reviews).toEqual([[0, 0, "accept", undefined]]);
+    expect(field("answer").value).toBe("a dog");
+  });
+
+  it("can be undone and done again, but not from a text", () => {
+    page.press(page.tile(0), "z", { ctrlKey: true });
+    expect([undo.mock.calls.length, redo.mock.calls.length]).toEqual([1, 0]);
+    page.press(page.tile(0), "Z", { ctrlKey: true, shiftKey: true });
+    expect([undo.mock.calls.length, redo.mock.calls.length]).toEqual([1, 1]);
+    page.press(page.get("searchbox"), "z", { ctrlKey: true });
+    expect(undo).toHaveBeenCalledTimes(1);
+  });
+});
+
+it("acts on the row that stands there, not on its position", () => {
+  page.kernel((model) => model.show({ count: 2, plain: false }));
+  page.rows(makeRow(17), makeRow(4));
+  page.press(page.tile(0), "a");
+  page.press(page.tile(1), "p");
+  page.type(field("prompt"), "what is it?");
+  page.press(field("prompt"), "Enter");
+  expect(reviews).toEqual([[17, 0, "accept", undefined]]);
+  expect(page.model.requests("ask")).toMatchObject([{ row: 4, prompt: "what is it?" }]);
+});
+
+it("says how many rows hold the same picture", () => {
+  page.rows(makeRow(0, {}, { duplicates: 2 }));
+  const badge = page.tile(0).querySelector(".badge") as HTMLElement;
+  expect(badge.textContent).toBe("+2");
+  expect(badge.title).toBe("2 other rows hold the same picture");
+});
