@@ -135,7 +135,9 @@ def _run(
     )
     if plan.refusal is not None and run.count_stored() < run.progress.total:
         raise plan.refusal
-    return Result(run.start() if start else run, raises=on_error == "raise", stored=cache)
+    if start:
+        run.start()
+    return Result(run, raises=on_error == "raise", stored=cache, started=start)
 
 
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:

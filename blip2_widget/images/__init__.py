@@ -4,7 +4,7 @@ from blip2_widget.images.columns import Column, read_column
 from blip2_widget.images.errors import ImageError
 from blip2_widget.images.identity import file_identity, image_key
 from blip2_widget.images.load import load_image
-from blip2_widget.images.thumbnail import thumbnail
+from blip2_widget.images.thumbnail import still, thumbnail
 
 __all__ = [
     "Column",
@@ -13,5 +13,6 @@ __all__ = [
     "image_key",
     "load_image",
     "read_column",
+    "still",
     "thumbnail",
 ]

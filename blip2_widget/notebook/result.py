@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from IPython.display import display
 
 from blip2_widget.data.frames import error_frame, long_frame, wide_frame
 from blip2_widget.errors import Blip2Error
+from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Progress, Run
 
 if TYPE_CHECKING:
@@ -29,8 +31,12 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(self, run: Run, *, raises: bool = False, stored: bool = True) -> None:
+    def __init__(
+        self, run: Run, *, raises: bool = False, stored: bool = True, started: bool = True
+    ) -> None:
         self.run = run
+        self._started = started
+        self._saved_page = SavedPage(run)
         self._raises = raises
         self._stored = stored
         self._quiet_in: int | None = None
@@ -127,8 +133,17 @@ class Result:
             self.show()
 
     def show(self) -> None:
-        """Display the gallery here."""
+        """Display the gallery here, and for the saved notebook its static page.
+
+        Where a program runs the notebook, that is when the run has ended: only then can both be
+        complete, and the same every time.
+        """
+        if is_program() and self._started:
+            with contextlib.suppress(Blip2Error):  # which `wait` tells
+                while not self.run.wait(_TICK):
+                    pass
         display(self._mimebundle(), raw=True)
+        self._saved_page.show()
 
     def quiet(self) -> Result:
         """The same result, which shows nothing where the cell that runs now ends in it."""

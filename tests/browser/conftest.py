@@ -33,7 +33,7 @@ _QUIET = [
     "--disable-sync",
 ]
 #: What JupyterLab itself logs as an error, and is none of the gallery's.
-_NOT_OURS = ("favicon", "Failed to load resource", "webpack-dev-server")
+_NOT_OURS = ("favicon", "Failed to load resource", "webpack-dev-server", "widget model not found")
 
 
 @pytest.fixture(scope="session")
