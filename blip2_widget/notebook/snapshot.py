@@ -111,7 +111,8 @@ def _tile(run: Run, row: int, *, pictured: bool = True) -> str:
             _cell(cell, prompt.name if named else "")
             for cell, prompt in zip(cells, run.prompts, strict=True)
         ]
-    alt = next((cell.answer for cell in cells if cell.answer), run.column.labels[row])
+    captions = [cell.answer for cell in cells if cell.kind == "caption" and cell.answer]
+    alt = captions[0] if captions else run.column.labels[row]
     picture = _picture(run, row, alt) if pictured and unreadable is None else ""
     return (
         f'<td role="listitem" style="{_TILE}"><figure style="margin:0">{picture}'

@@ -88,12 +88,17 @@ def test_it_shows_pictures_with_labels_prompts_and_answers(
     page = Page(snapshot_html(run))
     assert page.open == []
     assert page.tags.count("img") == page.tags.count("figure") == 2
-    assert page.values("alt") == ["a cat", "a dog"]
+    assert page.values("alt") == ["0.png", "1.png"]  # an answer describes no picture by itself
     for text in ("2 pictures", "0.png", "1.png", "a: who is it?", "b: where?", "a dog"):
         assert text in page.text
     assert "more" not in page.text and "Run this cell" in page.text
     data = base64.b64decode(page.values("src")[0].partition(",")[2])
     assert Image.open(io.BytesIO(data)).size == noise[0].size
+
+
+def test_a_caption_is_what_the_picture_is_called(noise: list[Image.Image]) -> None:
+    run = answer(blip2_widget.caption(noise[:1], start=False).run, 'a "big" cat')
+    assert Page(snapshot_html(run)).values("alt") == ['a "big" cat']
 
 
 def test_it_counts_on_no_script_and_fixes_no_colour(noise: list[Image.Image]) -> None:
