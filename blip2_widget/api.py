@@ -176,7 +176,7 @@ def compare(
     board = Board(column, runs[0].pictures, runs[0].title)
     for run in runs:
         board.add(run.start() if start else run)
-    return Result(board, asking, raises=on_error == "raise")
+    return Result(board, asking, raises=on_error == "raise", started=start)
 
 
 def _run(
@@ -196,7 +196,7 @@ def _run(
     run = asking.run(prompts, title=title)
     board = Board(column, run.pictures, run.title)
     board.add(run.start() if start else run)
-    return Result(board, asking, raises=on_error == "raise")
+    return Result(board, asking, raises=on_error == "raise", started=start)
 
 
 def _asking(

@@ -4,7 +4,7 @@ from blip2_widget.images.columns import Column, find_pictures, is_table, read_co
 from blip2_widget.images.errors import ImageError
 from blip2_widget.images.identity import file_identity, image_key
 from blip2_widget.images.load import load_image
-from blip2_widget.images.thumbnail import thumbnail
+from blip2_widget.images.thumbnail import still, thumbnail
 
 __all__ = [
     "Column",
@@ -15,5 +15,6 @@ __all__ = [
     "is_table",
     "load_image",
     "read_column",
+    "still",
     "thumbnail",
 ]

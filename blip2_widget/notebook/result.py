@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import time
@@ -13,6 +14,7 @@ from IPython.display import display
 
 from blip2_widget.data.frames import agreement_frame, error_frame, long_frame, wide_frame
 from blip2_widget.errors import Blip2Error
+from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Board, Progress, Reviews, Run
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
@@ -36,9 +38,13 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(self, board: Board, asking: Asking, *, raises: bool = False) -> None:
+    def __init__(
+        self, board: Board, asking: Asking, *, raises: bool = False, started: bool = True
+    ) -> None:
         self.board = board
         self._asking = asking
+        self._started = started
+        self._saved_page = SavedPage(board)
         self._raises = raises
         self._quiet_in: int | None = None
         self._galleries: list[Gallery] = []
@@ -164,8 +170,17 @@ class Result:
             self.show()
 
     def show(self) -> None:
-        """Display the gallery here."""
+        """Display the gallery here, and for the saved notebook its static page.
+
+        Where a program runs the notebook, that is when the run has ended: only then can both be
+        complete, and the same every time.
+        """
+        if is_program() and self._started:
+            with contextlib.suppress(Blip2Error):  # which `wait` tells
+                while not self.board.wait(_TICK):
+                    pass
         display(self._mimebundle(), raw=True)
+        self._saved_page.show()
 
     def quiet(self) -> Result:
         """The same result, which shows nothing where the cell that runs now ends in it."""

@@ -26,7 +26,7 @@ __all__ = ["TIMEOUT", "Notebook"]
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 #: What JupyterLab itself logs as an error, and is none of the gallery's.
-_NOT_OURS = ("favicon", "Failed to load resource", "webpack-dev-server")
+_NOT_OURS = ("favicon", "Failed to load resource", "webpack-dev-server", "widget model not found")
 
 
 @pytest.fixture(scope="session")
