@@ -131,7 +131,7 @@ def seconds(rows: int, rounds: int) -> dict[str, float]:
         [_search(text.format(at)) for text in ("dog{}", "ca{}", "red{} cat", '"a red{}"')]
         for at in range(rounds)
     ]
-    common = [[_search(f"wha{' ' * at}")] for at in range(rounds)]
+    common = [[_search("what is there"[: 3 + at])] for at in range(rounds)]
     found = {
         FIRST: _seconds(lambda: View(made, FrameColumns(frame)).set(_search("dog1"))),
         FIRST_WARM: _seconds(ask(_search("person5"))),
@@ -191,4 +191,5 @@ def _seconds(action: Callable[[], object]) -> float:
 def _worst(rounds: Sequence[Sequence[Callable[[], object]]]) -> float:
     """Of several actions, each done in every round, the slowest one's median."""
     taken = [[_seconds(action) for action in actions] for actions in rounds]
-    return max(float(statistics.median(each)) for each in zip(*taken, strict=True))
+    medians: list[float] = [statistics.median(each) for each in zip(*taken, strict=True)]
+    return max(medians)

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"demo"},
     "run": {"images", "model", "store"},
     "data": {"run"},
-    "view": {"data", "images"},
+    "view": set(),
     "notebook": {"data", "images", "model", "run", "store", "view"},
 }
 

@@ -1,4 +1,4 @@
-"""A gallery as a static page: what saved notebooks, nbconvert and GitHub show in place of the gallery.
+"""A gallery as a static page: what a saved notebook, nbconvert and GitHub show in its place.
 
 There is no style sheet and no script to count on, and GitHub may drop styles too, so it is a plain
 table that styles only make flow. Colours are the surroundings', light or dark. Everything that

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from blip2_widget.view.columns import number_text
 from blip2_widget.view.query import Query
 from blip2_widget.view.table import Table
 from blip2_widget.view.values import Floats, Mask, Numbers
@@ -37,24 +35,15 @@ def facets(table: Table, keys: Iterable[str], query: Query) -> list[dict[str, An
 
 def _facet(table: Table, key: str, rows: Mask | None) -> dict[str, Any]:
     values = table.values(key)
-    facet: dict[str, Any] = {"key": key, "label": table.label(key), "values": [], "bins": []}
-    if isinstance(values, Numbers):
-        array = values.array if rows is None else values.array[rows]
-        if not _are_few_whole(values):
-            finite = array[np.isfinite(array)]
-            distinct = len(np.unique(finite))
-            return facet | {"kind": "histogram", "distinct": distinct, "bins": _bins(finite)}
-        counts = _number_counts(array)
-    else:
-        counts = values.counts(rows)
-    return facet | {"kind": "values", "distinct": len(counts), "values": _most(counts)}
-
-
-def _most(counts: dict[str, int]) -> list[dict[str, Any]]:
-    """The most frequent values, those of one count by their text."""
-    least = heapq.nlargest(_MOST, counts.values())[-1:] or [0]
-    often = [(-count, value) for value, count in counts.items() if count >= least[0]]
-    return [{"value": value, "count": -count} for count, value in heapq.nsmallest(_MOST, often)]
+    facet = {"key": key, "label": table.label(key), "values": [], "bins": []}
+    if isinstance(values, Numbers) and not _are_few_whole(values):
+        array = values.among(rows)
+        finite = array[np.isfinite(array)]
+        distinct = len(np.unique(finite))
+        return facet | {"kind": "histogram", "distinct": distinct, "bins": _bins(finite)}
+    found, distinct = values.frequent(rows, _MOST)
+    counted = [{"value": value, "count": count} for value, count in found]
+    return facet | {"kind": "values", "distinct": distinct, "values": counted}
 
 
 def _are_few_whole(numbers: Numbers) -> bool:
@@ -64,12 +53,6 @@ def _are_few_whole(numbers: Numbers) -> bool:
         return False
     # Most columns of many numbers show it at once.
     return len(np.unique(there[:1000])) <= _FEW and len(np.unique(there)) <= _FEW
-
-
-def _number_counts(array: Floats) -> dict[str, int]:
-    found, counts = np.unique(array, return_counts=True)
-    names = ["" if np.isnan(each) else number_text(float(each)) for each in found]
-    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _bins(array: Floats) -> list[dict[str, Any]]:

@@ -187,7 +187,7 @@ class SearchIndex:
             database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
             database.execute(
                 "CREATE VIRTUAL TABLE texts USING fts5"
-                "(text, columnsize=0, prefix='1 2 3', tokenize='unicode61 remove_diacritics 2')"
+                "(text, columnsize=0, prefix='1 2', tokenize='unicode61 remove_diacritics 2')"
             )
             self._database = database
         return self._database

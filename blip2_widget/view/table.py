@@ -24,8 +24,8 @@ _OF_ANSWERS = ("answer", "state", "confidence", "review")
 _OF_ANSWER = re.compile(f"({'|'.join(_OF_ANSWERS)}):([0-9]{{1,9}})")
 _COLUMN = "column:"
 
-#: Not a key of queries: by what equal pictures are known.
-_PICTURE = "picture"
+#: No key of queries, as its space tells: by what equal pictures are known.
+_PICTURE = "equal pictures"
 
 #: Longer values of a frame are searched up to here.
 _SEARCHED = 2000
@@ -145,13 +145,19 @@ class Table:
     @property
     def pictures(self) -> Texts:
         """By what equal pictures are known, as far as they are."""
-        values = self.values(_PICTURE)
+        with self.lock:
+            if _PICTURE not in self._values:
+                self.catch_up()
+                self._values[_PICTURE] = Texts(self.rows.picture_key, self.count)
+            values = self._values[_PICTURE]
         assert isinstance(values, Texts)
         return values
 
     def values(self, key: str) -> Values:
         """The values under a key, read once and then kept up. Raises Blip2Error for no key."""
         with self.lock:
+            if key == _PICTURE:
+                raise unknown("key", key, self.keys)
             if key not in self._values:
                 # Before the rows are read: what changes while they are is then read again.
                 self.catch_up()
@@ -187,8 +193,6 @@ class Table:
             return Texts(lambda row: _truth(rows.picture_error(row) is not None), count)
         if key == "agreement":
             return Texts(self._agreement, count)
-        if key == _PICTURE:
-            return Texts(rows.picture_key, count)
         raise unknown("key", key, self.keys)
 
     def _column(self, name: str) -> Values:

@@ -6,7 +6,9 @@ rows is asked of a few texts. Both kinds are brought up to date row by row.
 
 from __future__ import annotations
 
+import heapq
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -42,9 +44,8 @@ class Texts:
         self._parts = parts
         self.values = [missing]
         self._numbers: dict[str | None, int] = {missing: 0, None: 0}
-        self._sorted: list[int] = []
-        self._natural: list[str] = [""]
-        self._ranks: Ints | None = None
+        self._sorted: list[str] = []  # what texts sort by, in order
+        self._ranks: Ints = np.zeros(1, dtype=np.int32)  # each text's place there, by its number
         self._totals: NDArray[np.intp] | None = None
         self.codes: Ints = np.fromiter(map(self._code, map(read, range(count))), np.int32, count)
 
@@ -77,39 +78,63 @@ class Texts:
 
     def sorting(self, rows: Ints, descending: bool) -> Ints:
         """Numbers by which these rows sort, naturally; a missing text comes last either way."""
-        if self._ranks is None or len(self._ranks) < len(self.values):
-            self._rank()
-        assert self._ranks is not None
+        self.rank()
         ranks = -self._ranks if descending else self._ranks.copy()
         ranks[0] = len(ranks)
         found: Ints = ranks[self.codes[rows]]
         return found
 
-    def _rank(self) -> None:
-        new = range(len(self._natural), len(self.values))
-        self._natural += [_natural(self.values[code]) for code in new]
-        # What was sorted before stays so, which makes sorting it again with a few more cheap.
-        self._sorted += new
-        self._sorted.sort(key=self._natural.__getitem__)
-        ranks = np.zeros(len(self.values), dtype=np.int32)
-        # Texts that differ in case alone are one to the sort: their rows stay in their order.
-        names = [self._natural[code] for code in self._sorted]
-        steps = [name != before for name, before in zip(names, ["", *names], strict=False)]
-        ranks[self._sorted] = np.cumsum(steps, dtype=np.int32)
-        self._ranks = ranks
+    def rank(self) -> None:
+        """Find the places of new texts in their order; a few among many take little time.
 
-    def counts(self, rows: Mask | None) -> dict[str, int]:
-        """How many of the rows have each value; None counts all."""
-        codes = self.codes if rows is None else self.codes[rows]
-        counted = np.bincount(codes, minlength=len(self.values))
-        codes_there = np.flatnonzero(counted).tolist()
-        if self._parts is None:
-            return {self.values[code]: int(counted[code]) for code in codes_there}
-        found: dict[str, int] = {}
-        for code in codes_there:
-            for part in self._parts(self.values[code]):
-                found[part] = found.get(part, 0) + int(counted[code])
-        return found
+        Texts that differ in case alone share one, so that their rows stay in their order.
+        """
+        if len(self._ranks) == len(self.values):
+            return
+        names = [_natural(text) for text in self.values[len(self._ranks) :]]
+        known = self._sorted
+        added = sorted(name for name in set(names) if not _holds(known, name))
+        before = np.array([bisect_left(known, name) for name in added], dtype=np.intp)
+        moved = np.cumsum(np.bincount(before, minlength=len(known) + 1), dtype=np.int32)
+        self._sorted = sorted(known + added)  # two runs, which sorted() merges
+        if len(names) * 20 < len(self._sorted):
+            places = [bisect_left(self._sorted, name) for name in names]
+        else:
+            place_of = {name: place for place, name in enumerate(self._sorted)}
+            places = [place_of[name] for name in names]
+        ranks = self._ranks + moved[self._ranks]
+        self._ranks = np.concatenate([ranks, np.array(places, dtype=np.int32)])
+        self._ranks[0] = 0  # a missing text's is no place
+
+    def frequent(self, rows: Mask | None, most: int) -> tuple[list[tuple[str, int]], int]:
+        """The most frequent values of these rows with their counts, and how many values there are.
+
+        Those of one count are in the order of their texts. None for the rows is all of them.
+        """
+        counted = self._counted(rows)
+        if self._parts is not None:
+            counts: dict[str, int] = {}
+            for code in np.flatnonzero(counted).tolist():
+                for part in self._parts(self.values[code]):
+                    counts[part] = counts.get(part, 0) + int(counted[code])
+            return sorted(counts.items(), key=_by_count)[:most], len(counts)
+        there = np.flatnonzero(counted)
+        distinct = len(there)
+        if distinct > most:
+            least = np.partition(counted[there], distinct - most)[distinct - most]
+            # Often nearly all have one count: their texts are then compared, and nothing else.
+            alike = [self.values[code] for code in there[counted[there] == least].tolist()]
+            there = there[counted[there] > least]
+            last = [(text, int(least)) for text in heapq.nsmallest(most - len(there), alike)]
+        else:
+            last = []
+        first = [(self.values[code], int(counted[code])) for code in there.tolist()]
+        return sorted(first, key=_by_count) + last, distinct
+
+    def _counted(self, rows: Mask | None) -> NDArray[np.intp]:
+        if rows is None:
+            return self.totals
+        return np.bincount(self.codes[rows], minlength=len(self.values))
 
     @property
     def totals(self) -> NDArray[np.intp]:
@@ -160,6 +185,17 @@ class Numbers:
             found &= self.array <= high
         return found
 
+    def frequent(self, rows: Mask | None, most: int) -> tuple[list[tuple[str, int]], int]:
+        """As of texts."""
+        found, counts = np.unique(self.among(rows), return_counts=True)
+        names = ["" if np.isnan(each) else number_text(float(each)) for each in found]
+        ordered = sorted(zip(names, counts.tolist(), strict=True), key=_by_count)
+        return ordered[:most], len(ordered)
+
+    def among(self, rows: Mask | None) -> Floats:
+        """The numbers of these rows; None is all of them."""
+        return self.array if rows is None else self.array[rows]
+
     def sorting(self, rows: Ints, descending: bool) -> Floats:
         """Numbers by which these rows sort; a missing one comes last either way."""
         found: Floats = self.array[rows]
@@ -167,6 +203,16 @@ class Numbers:
 
 
 Values = Texts | Numbers
+
+
+def _by_count(counted: tuple[str, int]) -> tuple[int, str]:
+    """What values sort by: the most frequent first, then by their text."""
+    return -counted[1], counted[0]
+
+
+def _holds(ordered: Sequence[str], name: str) -> bool:
+    at = bisect_left(ordered, name)
+    return at < len(ordered) and ordered[at] == name
 
 
 def _natural(text: str) -> str:

@@ -15,7 +15,7 @@ from blip2_widget.view.facets import facets
 from blip2_widget.view.query import Query
 from blip2_widget.view.rows import Rows
 from blip2_widget.view.table import Order, Table
-from blip2_widget.view.values import Ints
+from blip2_widget.view.values import Ints, Texts
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,10 @@ class View:
         prompts = range(len(self._table.rows.prompts))
         for key in [f"{kind}:{at}" for at in prompts for kind in ("answer", "state", "confidence")]:
             if not should_stop():
-                self._table.values(key)
+                with self._table.lock:
+                    values = self._table.values(key)
+                    if isinstance(values, Texts):
+                        values.rank()
 
 
 def _are_same(one: Order, other: Order) -> bool:

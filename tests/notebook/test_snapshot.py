@@ -15,7 +15,7 @@ from PIL import Image
 import blip2_widget
 from blip2_widget.images import still
 from blip2_widget.notebook.snapshot import settled, snapshot_html
-from blip2_widget.run import Run
+from blip2_widget.run import Board
 from blip2_widget.session import Session
 
 HOSTILE = (
@@ -65,16 +65,16 @@ def tiny(own_session: Session, tiny_opt: Path) -> None:
     own_session.defaults.max_new_tokens = 2
 
 
-def run_of(images: Sequence[object], prompts: dict[str, str] | None = None) -> Run:
+def run_of(images: Sequence[object], prompts: dict[str, str] | None = None) -> Board:
     """A run that was never started; its cells are filled in by the tests."""
-    return blip2_widget.ask(images, prompts or {"answer": "what is it?"}, start=False).run
+    return blip2_widget.ask(images, prompts or {"answer": "what is it?"}, start=False).board
 
 
-def answer(run: Run, *answers: str) -> Run:
-    for row, cells in enumerate(run.cells):
-        for cell in cells:
+def answer(board: Board, *answers: str) -> Board:
+    for row in range(len(board)):
+        for cell in board.cells(row):
             cell.state, cell.answer = "done", answers[row % len(answers)]
-    return run
+    return board
 
 
 def test_it_shows_pictures_with_labels_prompts_and_answers(
@@ -97,7 +97,7 @@ def test_it_shows_pictures_with_labels_prompts_and_answers(
 
 
 def test_a_caption_is_what_the_picture_is_called(noise: list[Image.Image]) -> None:
-    run = answer(blip2_widget.caption(noise[:1], start=False).run, 'a "big" cat')
+    run = answer(blip2_widget.caption(noise[:1], start=False).board, 'a "big" cat')
     assert Page(snapshot_html(run)).values("alt") == ['a "big" cat']
 
 
