@@ -185,8 +185,11 @@ def test_answers_stream_to_every_row_of_the_picture() -> None:
         if turn.state == "running" and turn.answer:
             partial.append(turn.answer)
 
+    def broken(row: int) -> None:
+        raise ZeroDivisionError("which is nobody else's concern")
+
     chats.subscribe(hear)
-    chats.subscribe(lambda row: 1 // 0)  # which is nobody else's concern
+    chats.subscribe(broken)
     assert chats.turns(2) == []
     chats.say(1, "what is in the picture?")
     ((_, answer),) = said(chats, 1)
