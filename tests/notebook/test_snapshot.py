@@ -84,8 +84,8 @@ def test_it_shows_pictures_with_labels_prompts_and_answers(
     for at in range(2):
         noise[at].save(tmp_path / f"{at}.png")
         paths.append(str(tmp_path / f"{at}.png"))
-    run = answer(run_of(paths, {"a": "who is it?", "b": "where?"}), "a cat", "a dog")
-    page = Page(snapshot_html(run))
+    board = answer(run_of(paths, {"a": "who is it?", "b": "where?"}), "a cat", "a dog")
+    page = Page(snapshot_html(board))
     assert page.open == []
     assert page.tags.count("img") == page.tags.count("figure") == 2
     assert page.values("alt") == ["0.png", "1.png"]  # an answer describes no picture by itself
@@ -97,8 +97,8 @@ def test_it_shows_pictures_with_labels_prompts_and_answers(
 
 
 def test_a_caption_is_what_the_picture_is_called(noise: list[Image.Image]) -> None:
-    run = answer(blip2_widget.caption(noise[:1], start=False).board, 'a "big" cat')
-    assert Page(snapshot_html(run)).values("alt") == ['a "big" cat']
+    board = answer(blip2_widget.caption(noise[:1], start=False).board, 'a "big" cat')
+    assert Page(snapshot_html(board)).values("alt") == ['a "big" cat']
 
 
 def test_it_counts_on_no_script_and_fixes_no_colour(noise: list[Image.Image]) -> None:
@@ -115,26 +115,26 @@ def test_the_same_answers_give_the_same_bytes(noise: list[Image.Image]) -> None:
 
 
 def test_rows_and_bytes_are_bounded(noise: list[Image.Image]) -> None:
-    run = answer(run_of([noise[0]] * 1000), "a cat")
-    page = Page(snapshot_html(run))
+    board = answer(run_of([noise[0]] * 1000), "a cat")
+    page = Page(snapshot_html(board))
     assert page.tags.count("figure") == 24 and "and 976 more" in page.text
     assert page.tags.count("tr") == 6  # where no styles are left, four stand in a row
-    few = snapshot_html(run, most_bytes=20_000)
+    few = snapshot_html(board, most_bytes=20_000)
     assert len(few.encode()) <= 20_000
     shown = Page(few).tags.count("figure")
     assert 1 < shown < 24 and f"and {1000 - shown} more" in few
-    without = Page(snapshot_html(run, most_bytes=3500))
+    without = Page(snapshot_html(board, most_bytes=3500))
     assert without.tags.count("figure") == 1 and "img" not in without.tags
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_whatever_is_written_stays_text(noise: list[Image.Image], text: str) -> None:
     plain = Page(snapshot_html(answer(run_of([noise[0]], {"q": "q", "r": "r"}), "x")))
-    run = answer(run_of([noise[0]], {text: "q", "r": "r"}), text)
-    run.title = text
-    object.__setattr__(run.column, "labels", [text])
-    run.cells[0][0].prompt = text
-    html = snapshot_html(run)
+    board = answer(run_of([noise[0]], {text: "q", "r": "r"}), text)
+    board.title = text
+    object.__setattr__(board.column, "labels", [text])
+    board.cell(0, 0).prompt = text
+    html = snapshot_html(board)
     page = Page(html)
     assert page.tags == plain.tags and page.open == []
     names = [name for name, _ in page.attributes]
@@ -146,24 +146,24 @@ def test_whatever_is_written_stays_text(noise: list[Image.Image], text: str) -> 
 
 
 def test_errors_and_what_has_not_come_are_said_in_words(noise: list[Image.Image]) -> None:
-    run = answer(run_of([noise[0], None, *noise[:2]]), "a cat")
-    run.cells[0][0].answer, run.cells[0][0].error = None, "memory <does> not suffice"
-    run.cells[1][0].answer, run.cells[1][0].error = None, "there is no picture in this row"
-    run.cells[2][0].answer, run.cells[2][0].state = None, "cancelled"
-    run.cells[3][0].answer, run.cells[3][0].state = None, "waiting"
-    assert not settled(run)
-    page = Page(snapshot_html(run))
+    board = answer(run_of([noise[0], None, *noise[:2]]), "a cat")
+    board.cell(0, 0).answer, board.cell(0, 0).error = None, "memory <does> not suffice"
+    board.cell(1, 0).answer, board.cell(1, 0).error = None, "there is no picture in this row"
+    board.cell(2, 0).answer, board.cell(2, 0).state = None, "cancelled"
+    board.cell(3, 0).answer, board.cell(3, 0).state = None, "waiting"
+    assert not settled(board)
+    page = Page(snapshot_html(board))
     assert page.tags.count("img") == 3 and page.tags.count("figure") == 4
     for text in ("memory <does> not suffice", "there is no picture", "cancelled", "no answer yet"):
         assert page.text.count(text) == 1
-    run.cells[3][0].state = "error"
-    assert settled(run)
+    board.cell(3, 0).state = "error"
+    assert settled(board)
 
 
 def test_nothing_is_fetched_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = answer(run_of(["https://example.org/cat.jpg", {"path": "http://x.org/b.png"}]), "a cat")
-    monkeypatch.setattr(run.pictures, "load", lambda row: pytest.fail("it was read"))
-    page = Page(snapshot_html(run))
+    board = answer(run_of(["https://example.org/cat.jpg", {"path": "http://x.org/b.png"}]), "a cat")
+    monkeypatch.setattr(board.pictures, "load", lambda row: pytest.fail("it was read"))
+    page = Page(snapshot_html(board))
     assert "img" not in page.tags and "cat.jpg" in page.text and "a cat" in page.text
 
 
