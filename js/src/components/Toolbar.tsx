@@ -32,7 +32,7 @@ interface ToolbarProps {
 export function Toolbar({ session, settings, search, onHelp }: ToolbarProps) {
   const { unique } = session.wanted.value;
   return (
-    <div class="toolbar" role="toolbar" aria-label="what is shown">
+    <div class="toolbar" role="group" aria-label="what is shown">
       <button
         type="button"
         class="button tool"
