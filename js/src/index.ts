@@ -7,6 +7,7 @@ import "./styles/promptbar.css";
 import "./styles/review.css";
 import "./styles/facets.css";
 import "./styles/table.css";
+import "./styles/contrast.css";
 
 /**
  * The widget, as anywidget wants it: a function that is called once for every model that loads

@@ -46,10 +46,11 @@ interface PendingAsk {
   at: number;
 }
 
-/** A query that the kernel has not yet answered to. */
+/** A query that the kernel has not yet answered to, and when it has last shown something else. */
 interface PendingQuery {
   query: Query;
   at: number;
+  other: number | null;
 }
 
 /** What the session leaves to others: reviews, pictures, conversations. */
@@ -100,7 +101,9 @@ export const TIMES = {
   /** After this the kernel's word stands, even if it does not name the prompt that was asked. */
   ask: 15_000,
   /** After this what the kernel shows stands, even if it is not what was asked for. */
-  query: 10_000,
+  query: 5_000,
+  /** A busy kernel may take long to come to a query, but not for ever. */
+  queryMost: 120_000,
   tick: 1_000,
 };
 
@@ -234,7 +237,9 @@ export class Session {
   query(query: Query): void {
     const now = this.#wanted.peek()?.query ?? this.shown.peek().query;
     if (sameQuery(query, now) && !this.shown.peek().error) return;
-    if (this.#send({ type: "query", query })) this.#wanted.value = { query, at: Date.now() };
+    if (this.#send({ type: "query", query })) {
+      this.#wanted.value = { query, at: Date.now(), other: null };
+    }
   }
 
   /** Changes a part of what is asked to be shown. */
@@ -417,6 +422,8 @@ export class Session {
         const asked = this.#wanted.peek();
         if (asked && (shown.error !== null || sameQuery(asked.query, shown.query))) {
           this.#wanted.value = null;
+        } else if (asked) {
+          asked.other = Date.now();
         }
       }
       if (shown.version !== old.version || shown.plain !== old.plain) this.#reorder();
@@ -693,7 +700,10 @@ export class Session {
       }
     }
     const asked = this.#wanted.peek();
-    if (asked && now - asked.at > TIMES.query) this.#wanted.value = null;
+    if (asked) {
+      const differs = asked.other !== null && now - asked.other > TIMES.query;
+      if (differs || now - asked.at > TIMES.queryMost) this.#wanted.value = null;
+    }
     if (this.#owedSince !== null && now - this.#owedSince >= TIMES.silence) {
       this.silent.value = true;
     }

@@ -304,6 +304,27 @@ describe("errors", () => {
   });
 });
 
+it("shows hostile words of the frame and the query as words", () => {
+  const evil = "<img src=x onerror=alert(1)>{}<b>b</b>";
+  const columns = [{ name: evil, kind: "text" as const }];
+  const el = start({ title: evil, columns, prompts: [{ name: evil, text: evil }] });
+  const review = { status: "corrected", flagged: true, text: evil, who: evil, when: 1 } as const;
+  const query = { search: evil, filters: [{ key: `column:${evil}`, values: [evil] }] };
+  act(() => {
+    model.show({ query: { ...query, sort: null, unique: false }, plain: false });
+    model.sayAt(0, [makeRow(0, { review }, { values: [evil], label: evil })]);
+  });
+  for (const name of ["filters", "columns", "table"]) {
+    fireEvent.click(within(el).getByRole("button", { name }));
+  }
+  settle();
+  expect(el.querySelector("img, script, b")).toBeNull();
+  expect(el.querySelector(".answer")?.textContent).toBe(evil);
+  expect(el.querySelector(".td:nth-child(4)")?.textContent).toBe(evil);
+  expect(el.querySelector(".chiptext")?.textContent).toBe(evil);
+  expect(el.querySelector(".choicetext")?.textContent).toBe(evil);
+});
+
 it("shows hostile words as words", () => {
   const evil = "<img src=x onerror=alert(1)><script>alert(2)</script>&lt;b&gt;";
   const el = start({ title: evil, prompts: [{ name: evil, text: evil }] });

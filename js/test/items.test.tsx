@@ -179,6 +179,7 @@ describe("reviewing", () => {
     expect(within(page.tile(0)).queryByRole("button", { name: "accept" })).toBeNull();
     fireEvent.pointerEnter(page.tile(0).querySelector(".cell") as HTMLElement);
     fireEvent.click(within(page.tile(0)).getByRole("button", { name: "accept" }));
+    expect(document.activeElement).toBe(page.tile(0));
     fireEvent.click(within(page.tile(0)).getByRole("button", { name: "correct" }));
     expect(reviews).toEqual([[0, 0, "accept", undefined]]);
     expect(field("answer").value).toBe("a dog");
@@ -210,4 +211,12 @@ it("says how many rows hold the same picture", () => {
   const badge = page.tile(0).querySelector(".badge") as HTMLElement;
   expect(badge.textContent).toBe("+2");
   expect(badge.title).toBe("2 other rows hold the same picture");
+});
+
+it("keeps the focus when what has it is filtered out", () => {
+  page.kernel((model) => model.show({ count: 2, plain: false }));
+  page.rows(makeRow(17), makeRow(4));
+  page.press(page.tile(1), "a");
+  page.kernel((model) => model.show({ count: 1, plain: false }));
+  expect(document.activeElement).toBe(page.tile(0));
 });

@@ -485,8 +485,13 @@ describe("what is shown", () => {
     session.query(query);
     session.query({ ...query });
     expect(model.requests("query")).toHaveLength(1);
+    vi.advanceTimersByTime(20_000);
+    expect(session.wanted.value).toEqual(query);
+    const other = { ...NO_QUERY, search: "dogs" };
+    model.show({ query: other });
+    expect(session.wanted.value).toEqual(query);
     vi.advanceTimersByTime(TIMES.query + 2 * TIMES.tick);
-    expect(session.wanted.value).toEqual(NO_QUERY);
+    expect(session.wanted.value).toEqual(other);
     session.query(query);
     model.show({ error: "no such column" });
     expect(session.searching.value).toBe(false);

@@ -1,4 +1,4 @@
-import { fireEvent } from "@testing-library/preact";
+import { act, fireEvent } from "@testing-library/preact";
 import { describe, expect, it } from "vitest";
 import { NO_QUERY } from "../src/protocol";
 import { makeRow } from "./fake";
@@ -37,6 +37,9 @@ describe("the search", () => {
     page.settle();
     expect(field.value).toBe("");
     expect(asked(page).at(-1)).toEqual(NO_QUERY);
+    // Out of the field, but not out of the gallery.
+    page.press(field, "Escape");
+    expect(document.activeElement).toBe(page.tile(0));
   });
 
   it("is in step in two views, but not while it is typed in", () => {
@@ -115,7 +118,10 @@ describe("what is shown", () => {
       "confidence0.2 – 0.4",
       "equal pictures once",
     ]);
-    page.click("button", "remove caption: a dog, a cat");
+    const chip = page.get("button", "remove caption: a dog, a cat");
+    act(() => chip.focus());
+    fireEvent.click(chip);
+    expect(page.el.contains(document.activeElement)).toBe(true);
     expect(asked(page).at(-1)).toEqual({ ...query, filters: filters.slice(1) });
     page.click("button", "remove equal pictures once");
     expect(asked(page).at(-1)?.unique).toBe(false);

@@ -1,4 +1,4 @@
-import { useId, useState } from "preact/hooks";
+import { useId, useRef, useState } from "preact/hooks";
 import { useFacets } from "../counts";
 import { count } from "../format";
 import type { Facet, Filter, Key } from "../protocol";
@@ -25,21 +25,23 @@ export function Facets({ session, settings }: FacetsProps) {
     keys.filter((key) => settings.isOpen(key)),
   );
   const { filters } = session.wanted.value;
+  const root = useRef<HTMLElement>(null);
   const close = (): void => {
+    // The button that opens it is the place to go on from.
+    const gallery = root.current?.closest(".blip2-gallery");
     settings.facets.value = false;
+    gallery?.querySelector<HTMLElement>(".toolbar .tool")?.focus();
   };
   return (
     <aside
+      ref={root}
       class="facets"
       aria-label="filters"
       onKeyDown={(event) => {
         if (event.key !== "Escape") return;
         event.preventDefault();
         event.stopPropagation();
-        // The button that opens it is the place to go on from.
-        const gallery = event.currentTarget.closest(".blip2-gallery");
         close();
-        gallery?.querySelector<HTMLElement>(".toolbar .tool")?.focus();
       }}
     >
       <div class="facetshead">

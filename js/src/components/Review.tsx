@@ -91,7 +91,12 @@ function Action({ label, hint, pressed, onClick, children }: ActionProps) {
       aria-label={label}
       aria-pressed={pressed}
       title={`${label} (${hint})`}
-      onClick={onClick}
+      onClick={(event) => {
+        // The buttons go when the pointer does, and the focus would fall back to the notebook.
+        const tile = event.currentTarget.closest<HTMLElement>("[data-index]");
+        tile?.focus({ preventScroll: true });
+        onClick();
+      }}
     >
       {children}
     </button>

@@ -32,7 +32,7 @@ interface ToolbarProps {
 export function Toolbar({ session, settings, search, onHelp }: ToolbarProps) {
   const { unique } = session.wanted.value;
   return (
-    <div class="toolbar" role="toolbar" aria-label="what is shown">
+    <div class="toolbar" role="group" aria-label="what is shown">
       <button
         type="button"
         class="button tool"
@@ -133,8 +133,10 @@ function Search({
           if (event.isComposing) return;
           if (event.key === "Enter") find(text, 0);
           else if (event.key === "Escape" && text) find("", 0);
-          else if (event.key === "Escape") event.currentTarget.blur();
-          else return;
+          // Out of the field, but not out of the gallery, where keys are the notebook's.
+          else if (event.key === "Escape" || event.key === "ArrowDown") {
+            focusTiles(event.currentTarget);
+          } else return;
           event.preventDefault();
           event.stopPropagation();
         }}
@@ -158,6 +160,12 @@ function Search({
       )}
     </div>
   );
+}
+
+/** Gives the focus to the pictures, where there are any. */
+function focusTiles(from: HTMLElement): void {
+  const gallery = from.closest(".blip2-gallery");
+  gallery?.querySelector<HTMLElement>('[data-index][tabindex="0"]')?.focus({ preventScroll: true });
 }
 
 function Sort({ session }: { session: Session }) {
@@ -270,7 +278,17 @@ export function ShownLine({ session }: { session: Session }) {
   const { search, filters, unique } = session.wanted.value;
   const narrowed = search !== "" || filters.length > 0 || unique;
   return (
-    <div class="shownline">
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the clicks are of the buttons in it
+    <div
+      class="shownline"
+      role="group"
+      aria-label="shown"
+      tabIndex={-1}
+      onClick={(event) => {
+        // What is clicked here goes away: the focus must not fall back to the notebook.
+        if ((event.target as Element).closest("button")) event.currentTarget.focus();
+      }}
+    >
       <span class="count">
         {shown === all ? count(all) : `${count(shown)} of ${count(all)}`}
         {!narrowed && shown === all && (all === 1 ? " picture" : " pictures")}

@@ -88,6 +88,12 @@ export function useItems(
     const tile = scroller.current?.querySelector<HTMLElement>(`[data-index="${active}"]`);
     tile?.focus({ preventScroll: true });
   });
+  // The row with the focus may be the last one and be filtered out by what was done to it.
+  useLayoutEffect(() => {
+    if (!focused || active < rowCount || rowCount === 0) return;
+    toFocus.current = true;
+    setActive(rowCount - 1);
+  }, [rowCount]);
   const current = Math.min(active, Math.max(0, rowCount - 1));
 
   /** Where a range of rows starts, and what is done to it. */
