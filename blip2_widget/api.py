@@ -174,6 +174,7 @@ def compare(
         with_it = dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
         runs.append(with_it.run(prompts_here, title=title, beside=runs[0] if runs else None))
     board = Board(column, runs[0].pictures, runs[0].title)
+    board.comparing = True
     for run in runs:
         board.add(run.start() if start else run)
     return Result(board, asking, raises=on_error == "raise", started=start)

@@ -67,6 +67,8 @@ class Gallery(anywidget.AnyWidget):
     selected_count = traitlets.Int(0).tag(sync=True)
     history = traitlets.Dict().tag(sync=True)
     line = traitlets.Unicode("").tag(sync=True)
+    few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
+    comparing = traitlets.Bool(False).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
         help="the numbers of the selected rows, in order"
@@ -98,6 +100,7 @@ class Gallery(anywidget.AnyWidget):
             shown=self._view.shown(),
             history=reviews.history,
             line=asking.line,
+            comparing=board.comparing,
             filtered=range(len(board)),
         )
         _answer_in_subshells(self.comm)
@@ -290,6 +293,7 @@ class Gallery(anywidget.AnyWidget):
         """Tell the page of another selection, wherever it was made."""
         before, self._marked = self._marked, frozenset(change.new)
         self.selected_count = len(self._marked)
+        self.few_selected = sorted(self._marked) if 2 <= len(self._marked) <= 4 else []
         self._send_rows((before ^ self._marked) & self._sent)
 
     def _ask_many(self, text: str, scope: str) -> None:

@@ -28,6 +28,8 @@ class Board:
         self.column = column
         self.pictures = pictures
         self.title = title
+        #: Whether the columns of answers are there to be compared with each other.
+        self.comparing = False
         self.runs: list[Run] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
@@ -123,12 +125,6 @@ class Board:
         if name is not None and name not in names:
             raise Blip2Error(f"there is no column {name!r}; write one of {', '.join(names)}")
         return names.index(name) if name else 0
-
-    def agreement(self, row: int) -> bool | None:
-        """Whether a row's answers are all the same, but for case and spaces at their ends; None
-        where fewer than two are there."""
-        answers = [cell.answer for cell in self.cells(row) if cell.answer is not None]
-        return None if len(answers) < 2 else same(answers)
 
     def _announce(self, rows: Iterable[int]) -> None:
         for listener in tuple(self._listeners):

@@ -96,12 +96,19 @@ export interface Traits {
   /** How many rows are selected. */
   selected_count: number;
   history: History;
+  /** The selected rows where they are two to four, which can be looked at side by side; else none. */
+  few_selected: number[];
+  /** Whether the columns of answers are there to be compared: those that differ are marked. */
+  comparing: boolean;
   /** The line that made this gallery, without its prompt: `df.image -m demo`. Empty where unknown. */
   line: string;
 }
 
-/** `cancelled` is an answer that a cancelled run never came to. */
-export type CellState = "waiting" | "running" | "done" | "error" | "cancelled";
+/**
+ * `cancelled` is an answer that a cancelled run never came to, `unasked` one that nobody asked for:
+ * its prompt was asked of other rows.
+ */
+export type CellState = "unasked" | "waiting" | "running" | "done" | "error" | "cancelled";
 
 /**
  * One answer. `prompt` is what was really asked: a person may have changed it on this row. While it
@@ -378,6 +385,12 @@ export interface ChatMessage {
   code: string;
 }
 
+/** Kernel → page: why something that was asked for cannot be done, in one line. */
+export interface NoticeMessage {
+  type: "notice";
+  text: string;
+}
+
 export type Message =
   | RowsMessage
   | ChangedMessage
@@ -385,7 +398,8 @@ export type Message =
   | FacetsMessage
   | PromptsMessage
   | PictureMessage
-  | ChatMessage;
+  | ChatMessage
+  | NoticeMessage;
 
 export const NO_QUERY: Query = { search: "", filters: [], sort: null, unique: false };
 
@@ -411,5 +425,7 @@ export const DEFAULTS: Traits = {
   shown: { version: 0, count: 0, plain: true, query: NO_QUERY, error: null },
   selected_count: 0,
   history: { undo: 0, redo: 0 },
+  few_selected: [],
+  comparing: false,
   line: "",
 };

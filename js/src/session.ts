@@ -1,5 +1,6 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { Cache } from "./cache";
+import { Details } from "./details";
 import { isActive } from "./format";
 import type { Range } from "./layout";
 import {
@@ -51,14 +52,6 @@ interface PendingQuery {
   query: Query;
   at: number;
   other: number | null;
-}
-
-/** What the session leaves to others: reviews, pictures, conversations. */
-export interface DetailsLike {
-  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): void;
-  undo(): void;
-  redo(): void;
-  receive(message: Message, buffers: readonly DataView[]): void;
 }
 
 /**
@@ -121,6 +114,9 @@ const TRAITS = [
   "columns",
   "shown",
   "selected_count",
+  "history",
+  "few_selected",
+  "comparing",
   "line",
 ] as const;
 
@@ -145,6 +141,9 @@ export class Session {
   readonly columns = signal<FrameColumn[]>(DEFAULTS.columns);
   readonly shown = signal<Shown>(DEFAULTS.shown);
   readonly selectedCount = signal(DEFAULTS.selected_count);
+  readonly history = signal(DEFAULTS.history);
+  readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
+  readonly comparing = signal(DEFAULTS.comparing);
   readonly line = signal(DEFAULTS.line);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
@@ -156,8 +155,10 @@ export class Session {
   readonly wanted = computed(() => this.#wanted.value?.query ?? this.shown.value.query);
   /** Whether the kernel works on a query. */
   readonly searching = computed(() => this.#wanted.value !== null);
-  /** Reviews, pictures and conversations, once there is something that does them. */
-  details: DetailsLike | null = null;
+  /** What the kernel could not do, until a person has read it. */
+  readonly notice = signal("");
+  /** Reviews, pictures and conversations. */
+  readonly details = new Details((request) => this.#send(request));
   /** How the newest view is set: the next one starts like it. */
   settings: ViewSettings | null = null;
 
@@ -287,7 +288,7 @@ export class Session {
 
   /** A person's word on an answer. */
   review(row: number, cell: number, action: ReviewRequest["action"], text?: string): void {
-    this.details?.review(row, cell, action, text);
+    this.details.review(row, cell, action, text);
   }
 
   /** What a person has typed for a cell and not yet asked. Reading it in a component watches it. */
@@ -417,6 +418,9 @@ export class Session {
       if (!same(columns, this.columns.peek())) this.columns.value = columns;
       this.selectedCount.value = read("selected_count");
       this.line.value = read("line");
+      this.history.value = read("history");
+      this.fewSelected.value = read("few_selected");
+      this.comparing.value = read("comparing");
       if (!same(shown, old)) {
         this.shown.value = shown;
         const asked = this.#wanted.peek();
@@ -488,12 +492,14 @@ export class Session {
             this.#facets.get(message.id)?.(message);
           this.#facets.delete(message.id);
           break;
+        case "notice":
+          this.notice.value = message.text;
+          break;
         case "prompts":
           for (const resolve of this.#histories.splice(0)) resolve(message.prompts);
           break;
         default:
-          // Pictures and conversations.
-          this.details?.receive(message, buffers);
+          this.details.receive(message, buffers);
       }
     });
     this.#heard();

@@ -72,6 +72,7 @@ export class ViewSettings {
 export function facetKeys(prompts: readonly Prompt[], columns: readonly FrameColumn[]): Key[] {
   return [
     ...prompts.flatMap((_, k) => [`answer:${k}`, `confidence:${k}`, `review:${k}`, `state:${k}`]),
+    ...(prompts.length > 1 ? ["agreement"] : []),
     ...columns.map(({ name }) => `column:${name}`),
     "error",
   ];

@@ -199,6 +199,13 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
       </div>
     );
   }
+  if (state === "unasked") {
+    return (
+      <div class="answer answer-cancelled">
+        <span class="message">not asked</span>
+      </div>
+    );
+  }
   if (state === "cancelled") {
     return (
       <div class="answer answer-cancelled">

@@ -2,10 +2,14 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
 import { ViewSettings } from "../view";
+import { ComparePictures } from "./ComparePictures";
+import { CrossIcon } from "./DetailIcons";
 import { Facets } from "./Facets";
 import { Grid } from "./Grid";
 import { Announcer, Header } from "./Header";
 import { Help } from "./Help";
+import { OPEN, type Opened } from "./items";
+import { OpenPicture } from "./OpenPicture";
 import { PromptBar } from "./PromptBar";
 import { Table } from "./Table";
 import { ShownLine, Toolbar } from "./Toolbar";
@@ -15,11 +19,24 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
   const root = useRef<HTMLElement>(null);
   const search = useRef<HTMLInputElement>(null);
   const [help, setHelp] = useState(false);
+  const [opened, setOpened] = useState<Opened | null>(null);
+  const [comparing, setComparing] = useState<number[] | null>(null);
   const settings = useMemo(() => {
     session.settings = new ViewSettings(session.settings);
     return session.settings;
   }, [session]);
   useLayoutEffect(() => (root.current ? keepKeys(root.current) : undefined), []);
+  useLayoutEffect(() => {
+    const open = (event: Event): void => setOpened((event as CustomEvent<Opened>).detail);
+    const element = root.current;
+    element?.addEventListener(OPEN, open);
+    return () => element?.removeEventListener(OPEN, open);
+  }, []);
+  /** Closes the side panel; the focus goes back to the row that it was of. */
+  const close = (): void => {
+    setOpened(null);
+    root.current?.querySelector<HTMLElement>(`[data-row="${opened?.row}"]`)?.focus();
+  };
 
   /** The keys of the whole gallery; those of a tile are heard before. */
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -27,8 +44,8 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
     if (event.defaultPrevented || event.altKey || isTextField(event.target)) return;
     if (event.ctrlKey || event.metaKey) {
       if (key === "a") session.select("set", { positions: [0, session.shown.peek().count] });
-      else if (key === "z" && !event.shiftKey) session.details?.undo();
-      else if (key === "z" || key === "y") session.details?.redo();
+      else if (key === "z" && !event.shiftKey) session.details.undo();
+      else if (key === "z" || key === "y") session.details.redo();
       else return;
     } else if (key === "/") search.current?.focus();
     else if (key === "?") setHelp(true);
@@ -52,6 +69,21 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
           No answer from the kernel. It may be busy; if it was restarted, run the cell again.
         </p>
       )}
+      {session.notice.value && (
+        <p class="banner banner-notice" role="alert">
+          <span>{session.notice.value}</span>
+          <button
+            type="button"
+            class="plain"
+            aria-label="close"
+            onClick={() => {
+              session.notice.value = "";
+            }}
+          >
+            <CrossIcon />
+          </button>
+        </p>
+      )}
       <div class="tools">
         <PromptBar session={session} />
         <Toolbar
@@ -60,7 +92,7 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
           search={search}
           onHelp={() => setHelp(true)}
         />
-        <ShownLine session={session} />
+        <ShownLine session={session} onCompare={() => setComparing(session.fewSelected.peek())} />
       </div>
       <div class="main">
         {settings.facets.value && <Facets session={session} settings={settings} />}
@@ -69,8 +101,24 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
         ) : (
           <Grid session={session} view={view} settings={settings} />
         )}
+        {opened && (
+          <OpenPicture session={session} opened={opened} onOpen={setOpened} onClose={close} />
+        )}
       </div>
       <Announcer session={session} />
+      {comparing && (
+        <ComparePictures
+          details={session.details}
+          items={comparing.map((rowId) => ({
+            rowId,
+            row: session.row(rowId),
+            thumb: session.thumb(rowId),
+          }))}
+          prompts={session.prompts.value}
+          onClose={() => setComparing(null)}
+          onRemove={(rowId) => setComparing(comparing.filter((one) => one !== rowId))}
+        />
+      )}
       {help && <Help onClose={() => setHelp(false)} />}
     </section>
   );

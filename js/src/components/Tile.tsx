@@ -16,7 +16,7 @@ export function Tile(props: ItemProps) {
   const tabIndex = inTabOrder ? 0 : -1;
   return (
     <div
-      class={`tile${row?.error ? " tile-error" : ""}${row?.selected ? " tile-selected" : ""}`}
+      class={`tile${row?.error ? " tile-error" : ""}${row?.selected ? " tile-selected" : ""}${session.comparing.value && differs(row) ? " tile-differs" : ""}`}
       role="listitem"
       data-index={position}
       data-row={id ?? undefined}
@@ -56,6 +56,14 @@ export function Tile(props: ItemProps) {
       </div>
     </div>
   );
+}
+
+/** Whether a row's answers are not all the same, but for case and spaces at their ends. */
+export function differs(row: Row | null): boolean {
+  const answers = row?.cells.flatMap(({ state, answer }) =>
+    state === "done" && answer !== null ? [answer.trim().toLowerCase()] : [],
+  );
+  return new Set(answers).size > 1;
 }
 
 /** Whether something of a row is still to come. */
@@ -114,7 +122,7 @@ export function Picture({ session, position, onPick, id, row, tabIndex }: Pictur
     if (event.shiftKey || event.ctrlKey || event.metaKey) {
       event.preventDefault();
       onPick(position, event.shiftKey);
-    } else openRow(event.currentTarget as Element, id);
+    } else openRow(event.currentTarget as Element, id, position);
   };
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: Enter on the tile does the same

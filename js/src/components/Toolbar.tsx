@@ -271,7 +271,7 @@ function Switch({ settings }: { settings: ViewSettings }) {
 }
 
 /** How much is shown, why not all, and how much is selected. */
-export function ShownLine({ session }: { session: Session }) {
+export function ShownLine({ session, onCompare }: { session: Session; onCompare(): void }) {
   const { count: shown } = session.shown.value;
   const all = session.rowCount.value;
   const selected = session.selectedCount.value;
@@ -323,6 +323,11 @@ export function ShownLine({ session }: { session: Session }) {
       {selected > 0 && (
         <span class="selection">
           {count(selected)} selected
+          {session.fewSelected.value.length > 1 && (
+            <button type="button" class="plain textual" onClick={onCompare}>
+              Side by side
+            </button>
+          )}
           <button
             type="button"
             class="plain textual"

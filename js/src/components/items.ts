@@ -39,8 +39,16 @@ export interface ItemProps {
 }
 
 /** Tells what stands around the gallery that a person wants to see a picture. */
-export function openRow(element: Element | null, row: number): void {
-  element?.dispatchEvent(new CustomEvent("blip2-open", { bubbles: true, detail: { row } }));
+export function openRow(element: Element | null, row: number, position: number): void {
+  const detail: Opened = { row, position };
+  element?.dispatchEvent(new CustomEvent(OPEN, { bubbles: true, detail }));
+}
+
+/** The event by which a picture is opened, and what it tells. */
+export const OPEN = "blip2-open";
+export interface Opened {
+  row: number;
+  position: number;
 }
 
 /**
@@ -147,7 +155,7 @@ export function useItems(
     };
     switch (key) {
       case "Enter":
-        openRow(target, id);
+        openRow(target, id, current);
         break;
       case "x":
       case " ":

@@ -1,0 +1,56 @@
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Session } from "../session";
+import { DetailView } from "./DetailView";
+import type { Opened } from "./items";
+
+interface OpenPictureProps {
+  session: Session;
+  opened: Opened;
+  onOpen(opened: Opened): void;
+  onClose(): void;
+}
+
+/** The side panel of the picture that was opened, and the way to its neighbours. */
+export function OpenPicture({ session, opened, onOpen, onClose }: OpenPictureProps) {
+  const { row, position } = opened;
+  const count = session.shown.value.count;
+  // A view of its own: a neighbour may lie where the gallery draws nothing.
+  const view = useMemo(() => session.open(), [session]);
+  useEffect(() => () => view.close(), [view]);
+  useEffect(() => {
+    const near = { start: Math.max(0, position - 2), stop: Math.min(count, position + 3) };
+    view.want({ drawn: near, seen: near, pixels: 512 });
+  }, [view, position, count]);
+
+  // Where a person has gone on to, until it is known which row stands there.
+  const [going, setGoing] = useState<number | null>(null);
+  const next = going === null ? null : session.idAt(going).value;
+  useEffect(() => {
+    if (going === null || next === null) return;
+    setGoing(null);
+    onOpen({ row: next, position: going });
+  }, [going, next]);
+  const move = (delta: number): void => {
+    const to = (going ?? position) + delta;
+    if (to >= 0 && to < count) setGoing(to);
+  };
+
+  return (
+    <DetailView
+      view={view.id}
+      details={session.details}
+      rowId={row}
+      row={session.row(row)}
+      thumb={session.thumb(row)}
+      columns={session.columns.value}
+      prompts={session.prompts.value}
+      position={position}
+      count={count}
+      history={session.history.value}
+      takesFocus={true}
+      onMove={move}
+      onClose={onClose}
+      onRetry={() => session.retry(row)}
+    />
+  );
+}
