@@ -381,6 +381,7 @@ export class Session {
     if (this.#tickTimer !== null) clearInterval(this.#tickTimer);
     if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
     this.#tickTimer = this.#flushTimer = null;
+    this.details.close();
     this.#pending.clear();
     this.#owedSince = null;
     this.silent.value = false;

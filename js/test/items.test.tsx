@@ -14,7 +14,9 @@ const redo = vi.fn();
 
 /** What reviews are told to, in the place of `Details`. */
 function listen(session: Session): void {
-  session.details = { review: (...args) => reviews.push(args), undo, redo, receive: () => {} };
+  vi.spyOn(session.details, "review").mockImplementation((...args) => reviews.push(args) > 0);
+  vi.spyOn(session.details, "undo").mockImplementation(undo);
+  vi.spyOn(session.details, "redo").mockImplementation(redo);
 }
 
 beforeEach(() => {

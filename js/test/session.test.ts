@@ -574,13 +574,14 @@ describe("selecting", () => {
 });
 
 it("leaves reviews, pictures and conversations to others", () => {
-  const details = { review: vi.fn(), undo: vi.fn(), redo: vi.fn(), receive: vi.fn() };
-  session.details = details;
   session.review(4, 1, "correct", "a cat");
-  expect(details.review).toHaveBeenCalledWith(4, 1, "correct", "a cat");
+  expect(model.requests("review")).toEqual([
+    { type: "review", row: 4, prompt_index: 1, action: "correct", text: "a cat" },
+  ]);
+  const receive = vi.spyOn(session.details, "receive");
   model.say({ type: "chat", row: 4, turns: [], code: "" });
   model.sayRows(0, 2);
-  expect(details.receive.mock.calls.map(([{ type }]) => type)).toEqual(["chat"]);
+  expect(receive.mock.calls.map(([{ type }]) => type)).toEqual(["chat"]);
 });
 
 it("keeps up to date a row that is kept, wherever the views are", () => {
