@@ -314,7 +314,7 @@ it("shows hostile words of the frame and the query as words", () => {
     model.show({ query: { ...query, sort: null, unique: false }, plain: false });
     model.sayAt(0, [makeRow(0, { review }, { values: [evil], label: evil })]);
   });
-  for (const name of ["filters", "columns", "table"]) {
+  for (const name of ["filters", /^columns/, "table"]) {
     fireEvent.click(within(el).getByRole("button", { name }));
   }
   settle();

@@ -44,7 +44,7 @@ describe("the table", () => {
     const cells = within(page.tile(3)).getAllByRole("gridcell");
     expect(cells.slice(2, 5).map(({ textContent }) => textContent)).toEqual(["row 3", "a3", "b3"]);
     expect(cells.at(-1)?.querySelector(".answer")?.textContent).toBe("3 dogs");
-    page.click("button", "columns");
+    page.click("button", /^columns/);
     page.click("checkbox", "a");
     expect(heads()).not.toContain("a");
   });

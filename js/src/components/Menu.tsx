@@ -45,7 +45,7 @@ export function Menu({ label, icon, text, children }: MenuProps) {
         ref={button}
         type="button"
         class="button tool"
-        aria-label={label}
+        aria-label={text ? `${label} ${text}` : label}
         aria-expanded={open}
         aria-controls={open ? id : undefined}
         title={label}
