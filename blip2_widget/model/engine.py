@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.model.machine import read_machine
 from blip2_widget.model.memory import give_memory_back, mapped_at, trim
+from blip2_widget.model.tf32 import tf32_allowed
 from blip2_widget.model.variants import Variant, free_bytes
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ class Engine:
         pixels = torch.from_numpy(np.stack(prepared))
         if self.variant.is_cuda:
             pixels = pixels.pin_memory()
-        with self._computing(between):
+        fp16 = self.variant.is_cuda and self.variant.dtype == "float16"
+        with self._computing(between), tf32_allowed() if fp16 else nullcontext():
             pixels = pixels.to(self.model.device, non_blocking=True)
             pixels = pixels.to(self.model.vision_model.dtype)
             output = self.model.get_image_features(pixels, return_dict=True)
