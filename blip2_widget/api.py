@@ -133,6 +133,7 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
     options.pop("start", None)
     column, asking = _asking(images, **options)
     pictures = Pictures(column, asking.store, current().defaults.max_pixels)
+    pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
     return Result(board, asking, raises=on_error == "raise")
 
@@ -165,19 +166,23 @@ def compare(
     title, on_error = options.pop("title", None), options.pop("on_error", "null")
     start = options.pop("start", True)
     column, asking = _asking(images, **options)
+    askings = [
+        dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
+        for m, v in makers
+    ]
     runs: list[Run] = []
-    for m, v in makers:
+    for (m, v), with_it in zip(makers, askings, strict=True):
         others = [str(each) for each, several in ((m, models), (v, variants)) if several]
         prompts_here = [
             dataclasses.replace(each, name=" · ".join([each.name, *others])) for each in named
         ]
-        with_it = dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
         runs.append(with_it.run(prompts_here, title=title, beside=runs[0] if runs else None))
     board = Board(column, runs[0].pictures, runs[0].title)
     board.comparing = True
     for run in runs:
         board.add(run.start() if start else run)
-    return Result(board, asking, raises=on_error == "raise", started=start)
+    # What is asked later is asked by the first of them.
+    return Result(board, askings[0], raises=on_error == "raise", started=start)
 
 
 def _run(
@@ -284,7 +289,7 @@ class Asking:
             self.column,
             pictures.key_of,
             lambda column, prompt, anew: self.about(column, anew).run([prompt]),
-            model=locate(parse(self.model)).checkpoint.known_as,
+            model=parse(self.model).known_as,
             store=store,
         )
 

@@ -45,6 +45,15 @@ def take_rows(frame: Any, rows: Sequence[int]) -> Any:
     return frame.iloc[list(rows)] if hasattr(frame, "iloc") else frame[list(rows)]
 
 
+def is_frame(frame: Any) -> bool:
+    """Whether it is a data frame of another library than pandas, such as polars."""
+    return (
+        not hasattr(frame, "iloc")
+        and isinstance(getattr(frame, "columns", None), list)
+        and (all(isinstance(name, str) for name in frame.columns))
+    )
+
+
 def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     """The caller's frame, or one of its pictures, with a column of answers for each prompt.
 
@@ -55,7 +64,10 @@ def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
 
     column = board.column
     frame = column.frame
-    if frame is None or not hasattr(frame, "iloc"):
+    if is_frame(frame):
+        # Column by column: a frame's own way to pandas may ask for pyarrow.
+        base = pd.DataFrame({name: list(frame[name]) for name in frame.columns})
+    elif frame is None or not hasattr(frame, "iloc"):
         base = pd.DataFrame(
             {column.name or "image": pd.Series(column.values, dtype=object)}
         ).set_axis(pd.Index(column.index), axis=0)

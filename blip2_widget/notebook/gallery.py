@@ -7,6 +7,7 @@ computes on the thread they arrive on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +43,15 @@ _INTERVAL = 0.1
 _REFRESH_INTERVAL = 1.0
 #: Rows in one message about changed rows.
 _ROWS_A_MESSAGE = 500
+#: How many of the rows that the page asked for last are told when they change; it keeps 3000.
+_MOST_SENT = 10_000
 #: The most rows a page may ask for at once.
 _MOST_ROWS = 1000
 
 #: Does what takes longer than a message may, in the order it came.
 _desk = ThreadPoolExecutor(1, thread_name_prefix="blip2-gallery")
+#: Does what may have to open a picture first, which a slow network is not to make others wait for.
+_opener = ThreadPoolExecutor(1, thread_name_prefix="blip2-gallery-opener")
 
 
 class Gallery(anywidget.AnyWidget):
@@ -82,14 +88,16 @@ class Gallery(anywidget.AnyWidget):
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
         self._view = View(self._rows, self._columns)
-        self._thumbnails = Thumbnails(board.pictures, self._send_if_open)
+        self._thumbnails = Thumbnails(board.pictures, self._send_if_open, self._rows_changed)
         self._chats_store = people
         self._chat_views: dict[str, int] = {}
         self._lock = threading.Lock()
+        #: Held from a change of what is shown until it is told: the page hears of it in order.
+        self._showing = threading.RLock()
         self._changed: set[int] = set()
         self._timer: threading.Timer | None = None
         self._stale: threading.Timer | None = None
-        self._sent: set[int] = set()
+        self._sent: dict[int, None] = {}
         self._marked: frozenset[int] = frozenset()
         super().__init__(
             row_count=len(board),
@@ -155,8 +163,8 @@ class Gallery(anywidget.AnyWidget):
         except (AttributeError, KeyError, TypeError, ValueError):
             _log.debug("a message that makes no sense: %r", content, exc_info=True)
 
-    def _later(self, work: Callable[[], None]) -> None:
-        """Do what may take a while on the desk's thread; what is wrong is told on the page."""
+    def _later(self, work: Callable[[], None], desk: ThreadPoolExecutor = _desk) -> None:
+        """Do what may take a while on another thread; what is wrong is told on the page."""
 
         def do() -> None:
             try:
@@ -167,10 +175,20 @@ class Gallery(anywidget.AnyWidget):
                 _log.exception("the gallery failed")
                 self._notice(Blip2Error(f"that did not work: {type(error).__name__}: {error}"))
 
-        _desk.submit(do)
+        with contextlib.suppress(RuntimeError):  # Python is ending
+            desk.submit(do)
 
     def _notice(self, error: Blip2Error) -> None:
         self._send_if_open({"type": "notice", "text": str(error)})
+
+    def _touch(self, *rows: int) -> None:
+        """Note what the page is to be told of when it changes; it holds less than is noted here."""
+        with self._lock:
+            for row in rows:
+                self._sent.pop(row, None)
+                self._sent[row] = None
+            for row in list(islice(self._sent, max(0, len(self._sent) - _MOST_SENT))):
+                del self._sent[row]
 
     def _row_in(self, content: dict[str, Any]) -> int:
         row = int(content["row"])
@@ -188,7 +206,7 @@ class Gallery(anywidget.AnyWidget):
         start = max(int(content["start"]), 0)
         stop = min(int(content["stop"]), start + _MOST_ROWS)
         version, rows = self._view.version_and_rows_at(start, stop)
-        self._sent.update(rows)
+        self._touch(*rows)
         found = [self._row(row) for row in rows]
         self.send({"type": "rows", "version": version, "start": start, "rows": found})
 
@@ -202,7 +220,8 @@ class Gallery(anywidget.AnyWidget):
 
     def _on_ask(self, content: dict[str, Any]) -> None:
         row, prompt = self._row_in(content), self._prompt_in(content)
-        self._board.ask(row, prompt, str(content["prompt"]))
+        self._touch(row)
+        self._board.ask(row, prompt, _text(content["prompt"]))
 
     def _on_retry(self, content: dict[str, Any]) -> None:
         self._board.retry([self._row_in(content)])
@@ -227,13 +246,18 @@ class Gallery(anywidget.AnyWidget):
     def _on_select(self, content: dict[str, Any]) -> None:
         rows = {int(row) for row in content.get("rows") or () if 0 <= int(row) < self.row_count}
         if positions := content.get("positions"):
-            rows.update(int(row) for row in self._view.rows_at(*map(int, positions)))
+            version, there = self._view.version_and_rows_at(*map(int, positions))
+            if content.get("version", version) != version:
+                self._later(lambda: self._send_rows(there))
+                raise Blip2Error("the rows have moved meanwhile; select them again")
+            rows.update(there)
         before = set(self._marked)
         how = {"set": rows, "add": before | rows, "remove": before - rows}
         self.selected = sorted(how[content["how"]])
 
     def _on_ask_many(self, content: dict[str, Any]) -> None:
-        self._later(lambda: self._ask_many(str(content["prompt"]).strip(), content["scope"]))
+        text, rows = _text(content["prompt"]).strip(), self._rows_of(str(content["scope"]))
+        self._later(lambda: self._ask_many(text, rows))
 
     def _on_prompts(self, _content: dict[str, Any]) -> None:
         self._later(
@@ -245,12 +269,14 @@ class Gallery(anywidget.AnyWidget):
         action: Any = str(content["action"])
         text = content.get("text")
 
+        spoken_of = target_of(self._board, row, prompt)
+
         def review() -> None:
-            target = target_of(self._board, row, prompt)
-            self._reviews.act(target, action, None if text is None else str(text))
+            target = spoken_of()
+            self._reviews.act(target, action, None if text is None else _text(text))
             self._reviewed(target)
 
-        self._later(review)
+        self._later(review, _opener)
 
     def _on_undo(self, _content: dict[str, Any]) -> None:
         self._later(lambda: self._step(self._reviews.undo))
@@ -267,19 +293,21 @@ class Gallery(anywidget.AnyWidget):
             self._chat_views.pop(view, None)
             return
         row = self._chat_views[view] = self._row_in(content)
-        self._later(lambda: self._send_chat(row))
+        self._touch(row)
+        self._later(lambda: self._send_chat(row), _opener)
 
     def _on_chat_say(self, content: dict[str, Any]) -> None:
-        row, text, at = self._row_in(content), str(content["text"]), content.get("at")
-        self._later(lambda: self._chats.say(row, text, None if at is None else int(at)))
+        row, text, at = self._row_in(content), _text(content["text"]), content.get("at")
+        self._later(lambda: self._chats.say(row, text, None if at is None else int(at)), _opener)
 
     # --- what is shown --------------------------------------------------------------------------
 
     def _set_query(self, message: dict[str, Any]) -> None:
-        try:
-            self._view.set(message)
-        finally:  # where it cannot be done, `shown` says so
-            self._show()
+        with self._showing:
+            try:
+                self._view.set(message)
+            finally:  # where it cannot be done, `shown` says so
+                self._show()
 
     def _show(self) -> None:
         """Tell the page, and whoever watches `filtered`, what is shown now."""
@@ -288,30 +316,38 @@ class Gallery(anywidget.AnyWidget):
             self.shown = shown
             self.filtered = self._view.order
 
+    @traitlets.validate("selected")
+    def _rows_there_are(self, proposal: Any) -> list[int]:
+        return [row for row in proposal.value if 0 <= row < self.row_count]
+
     @traitlets.observe("selected")
     def _select(self, change: Any) -> None:
         """Tell the page of another selection, wherever it was made."""
         before, self._marked = self._marked, frozenset(change.new)
         self.selected_count = len(self._marked)
         self.few_selected = sorted(self._marked) if 2 <= len(self._marked) <= 4 else []
-        self._send_rows((before ^ self._marked) & self._sent)
+        changed = [row for row in before ^ self._marked if row in self._sent]
+        self._later(lambda: self._send_rows(changed))
 
-    def _ask_many(self, text: str, scope: str) -> None:
-        rows: Sequence[int] | None = None
-        if scope == "selected":
-            rows = self.selected
-        elif scope == "shown" and not self._view.plain:
-            rows = list(self._view.order)
-        if rows is not None and not len(rows):
+    def _rows_of(self, scope: str) -> list[int] | None:
+        """The rows that are meant now, None for all of them."""
+        if scope == "all" or (scope == "shown" and self._view.plain):
+            return None
+        rows = list(self.selected if scope == "selected" else self._view.order)
+        if not rows:
             raise Blip2Error(f"no row is {scope}; choose other rows to ask")
+        return rows
+
+    def _ask_many(self, text: str, rows: list[int] | None) -> None:
+        if text:  # before anything can go wrong: what was typed is not lost
+            with contextlib.suppress(Blip2Error):
+                self._people.add_prompts([text])
         taken = {prompt.name for prompt in self._board.prompts}
         name, number = text or "caption", 2
         while name in taken:
             name, number = f"{text or 'caption'} ({number})", number + 1
         prompt = Prompt(name, text, kind_of(text, "question"))
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
-        if text:
-            self._people.add_prompts([text])
         self._board.add(run.start())
         self.prompts = self._prompt_list()
         self._show()
@@ -365,7 +401,7 @@ class Gallery(anywidget.AnyWidget):
             rows, self._changed = sorted(self._changed), set()
             self._timer = None
         keys = self._board.pictures.keys
-        self._reviews.load(keys[row] for row in rows if row in keys)
+        self._reviews.load(key for key in map(keys.get, rows) if key is not None)
         with self._lock:
             if rows and self._stale is None:
                 self._stale = _soon(_REFRESH_INTERVAL, self._refresh)
@@ -380,8 +416,9 @@ class Gallery(anywidget.AnyWidget):
             self._stale = None
 
         def refresh() -> None:
-            self._view.refresh()
-            self._show()
+            with self._showing:
+                self._view.refresh()
+                self._show()
 
         self._later(refresh)
 
@@ -411,6 +448,11 @@ _HANDLERS: dict[str, Callable[[Gallery, dict[str, Any]], None]] = {
     for name, handler in vars(Gallery).items()
     if name.startswith("_on_")
 }
+
+
+def _text(value: object) -> str:
+    """A text of the page; half an emoji, which a page can send, can be neither stored nor read."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _soon(seconds: float, work: Callable[[], None]) -> threading.Timer:

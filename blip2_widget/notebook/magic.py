@@ -107,7 +107,8 @@ class Blip2Magics(Magics):
         _check_name(options.out)
         images, frame = target(options.words[0], names)
         if options.sub == "explore" and frame is None and is_table(images):
-            images, frame = images[find_pictures(images)], images
+            images, frame = images[name := find_pictures(images)], images
+            options.words[0] += f"[{name!r}]"
         given = texts(options.words[1:], names)
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")

@@ -44,7 +44,7 @@ class Result:
         self.board = board
         self._asking = asking
         self._started = started
-        self._saved_page = SavedPage(board)
+        self._saved_page = SavedPage(board, self._review_of)
         self._raises = raises
         self._quiet_in: int | None = None
         self._galleries: list[Gallery] = []

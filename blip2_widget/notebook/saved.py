@@ -24,6 +24,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
+from blip2_widget.data.frames import ReviewOf
 from blip2_widget.notebook.snapshot import EMPTY_PAGE, settled, snapshot_html
 from blip2_widget.run import Board
 
@@ -47,8 +48,9 @@ def is_program() -> bool:
 class SavedPage:
     """A gallery's static page, in every place where the gallery was shown last."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, review_of: ReviewOf) -> None:
         self._board = board
+        self._review_of = review_of
         self._places: deque[Any] = deque(maxlen=_PLACES)
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
@@ -57,7 +59,7 @@ class SavedPage:
     def show(self) -> None:
         """Display the page here: finished if it can be, and else empty until it can."""
         if is_program():
-            display(self._bundle(snapshot_html(self._board)), raw=True)
+            display(self._bundle(snapshot_html(self._board, self._review_of)), raw=True)
         elif _is_hidden_by_galleries():
             if not self._places:
                 self._board.subscribe(self._look)
@@ -79,7 +81,7 @@ class SavedPage:
         with self._lock:
             self._timer = None
         try:
-            bundle = self._bundle(snapshot_html(self._board))
+            bundle = self._bundle(snapshot_html(self._board, self._review_of))
             for place in tuple(self._places):
                 place.update(bundle, raw=True)
         except Exception:  # a thread of our own, and the kernel may be closing

@@ -15,6 +15,7 @@ import base64
 from html import escape
 from unicodedata import category
 
+from blip2_widget.data.frames import Reviewed, ReviewOf
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import still
 from blip2_widget.run import Board, Cell
@@ -49,7 +50,13 @@ _BACK = (
 EMPTY_PAGE = '<div class="blip2-static"></div>'
 
 
-def snapshot_html(board: Board, *, most_rows: int = 24, most_bytes: int = 300_000) -> str:
+def snapshot_html(
+    board: Board,
+    review_of: ReviewOf | None = None,
+    *,
+    most_rows: int = 24,
+    most_bytes: int = 300_000,
+) -> str:
     """The first rows with thumbnails, prompts and answers, and how many more there are.
 
     Of the first row only the picture is left out where `most_bytes` do not hold it.
@@ -58,9 +65,9 @@ def snapshot_html(board: Board, *, most_rows: int = 24, most_bytes: int = 300_00
     left = most_bytes - 3000  # for what stands around the tiles
     tiles: list[str] = []
     for row in range(min(most_rows, count)):
-        tile = _tile(board, row)
+        tile = _tile(board, row, review_of)
         if not tiles and len(tile.encode()) > left:
-            tile = _tile(board, row, pictured=False)
+            tile = _tile(board, row, review_of, pictured=False)
         left -= len(tile.encode())
         if tiles and left < 0:
             break
@@ -99,7 +106,7 @@ def _rows(tiles: list[str]) -> list[str]:
     ]
 
 
-def _tile(board: Board, row: int, *, pictured: bool = True) -> str:
+def _tile(board: Board, row: int, review_of: ReviewOf | None, *, pictured: bool = True) -> str:
     cells = board.cells(row)
     label = _text(board.column.labels[row], _LABEL)
     unreadable = board.pictures.errors.get(row)
@@ -108,8 +115,8 @@ def _tile(board: Board, row: int, *, pictured: bool = True) -> str:
     else:
         named = len(board.prompts) > 1
         said = [
-            _cell(cell, prompt.name if named else "")
-            for cell, prompt in zip(cells, board.prompts, strict=True)
+            _cell(cell, prompt.name if named else "", review_of(row, at) if review_of else None)
+            for at, (cell, prompt) in enumerate(zip(cells, board.prompts, strict=True))
             if cell.state != "unasked"
         ]
     captions = [cell.answer for cell in cells if cell.kind == "caption" and cell.answer]
@@ -122,7 +129,7 @@ def _tile(board: Board, row: int, *, pictured: bool = True) -> str:
     )
 
 
-def _cell(cell: Cell, name: str) -> str:
+def _cell(cell: Cell, name: str, review: Reviewed | None) -> str:
     asked = ": ".join(filter(None, (_text(name, _LABEL), _text(cell.prompt, _PROMPT))))
     question = f'<div dir="auto" style="{_FAINT};margin-top:4px">{asked}</div>' if asked else ""
     if cell.error is not None:
@@ -130,7 +137,8 @@ def _cell(cell: Cell, name: str) -> str:
     if cell.answer is None:
         state = "cancelled" if cell.state == "cancelled" else "no answer yet"
         return f'{question}<div style="{_FAINT}"><i>{state}</i></div>'
-    answer = _text(cell.answer, _ANSWER) or "(an empty answer)"
+    said = cell.answer if review is None or review.text is None else review.text
+    answer = _text(said, _ANSWER) or "(an empty answer)"
     return f'{question}<div dir="auto" style="{_LINE}"><b>{answer}</b></div>'
 
 

@@ -28,9 +28,13 @@ Send = Callable[[dict[str, Any], list[bytes]], None]
 class Thumbnails:
     """What the views of a gallery want to see, most wanted first, a few at a time."""
 
-    def __init__(self, pictures: Pictures, send: Send) -> None:
+    def __init__(
+        self, pictures: Pictures, send: Send, learned: Callable[[list[int]], None]
+    ) -> None:
+        """`learned` is called with rows of whose pictures something is known that was not."""
         self._pictures = pictures
         self._send = send
+        self._learned = learned
         self._lock = threading.Lock()
         self._wishes: dict[str, tuple[list[int], int]] = {}
         self._working = False
@@ -81,9 +85,13 @@ class Thumbnails:
     def _make(self, row: int, pixels: int) -> tuple[bytes, tuple[int, int], str | None]:
         """A row's picture as WebP, its own size, and why there is none."""
         try:
-            image = self._pictures.load(row)
+            image, is_new = self._pictures.look(row)
+            if is_new:
+                self._learned([row])
             return thumbnail(image, pixels), image.size, None
         except Blip2Error as error:
+            if self._pictures.errors.get(row) is error:
+                self._learned([row])
             return b"", (0, 0), str(error)
         except Exception as error:  # one picture must not end the thread that makes the others
             return b"", (0, 0), f"{type(error).__name__}: {error}"

@@ -55,6 +55,8 @@ class Pictures:
         """What is known of the pictures `beside`, which are the same, is shared with them."""
         self.keys: dict[int, str] = {} if beside is None else beside.keys
         self.errors: dict[int, ImageError] = {} if beside is None else beside.errors
+        #: Whether keys and errors are learned by looking, since no run does.
+        self.learns = False
         #: Makes a picture ready for the model, once there is one.
         self.prepare: Callable[[Image], NDArray[np.float32]] | None = None
         self._column = column
@@ -75,6 +77,24 @@ class Pictures:
         for row, identity in identities.items():
             if identity in known:
                 self.keys[row] = known[identity]
+
+    def look(self, row: int) -> tuple[Image, bool]:
+        """A row's picture for the eye, and whether it taught its key: a run learns keys by itself,
+        but nobody does where nothing is asked. Raises ImageError, which is then kept."""
+        if not self.learns or row in self.keys:
+            return self.load(row), False
+        identity = file_identity(self._column.values[row])  # before the file is read
+        try:
+            image = self.load(row)
+        except ImageError as error:
+            self.errors[row] = error
+            raise
+        self.errors.pop(row, None)
+        self.keys[row] = image_key(image)
+        if identity is not None:
+            with suppress(Blip2Error):
+                self._store.put_aliases({identity: self.keys[row]})
+        return image, True
 
     def key_of(self, row: int) -> str:
         """A row's image key, from its decoded picture where it was never seen before.

@@ -6,7 +6,7 @@ import getpass
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -38,20 +38,18 @@ class Target:
     answer: str | None = None
 
 
-def target_of(board: Board, row: int, prompt: int) -> Target:
-    """A board's cell as a target. Decodes the picture where nothing needed it yet; raises
-    Blip2Error where it cannot be read."""
+def target_of(board: Board, row: int, prompt: int) -> Callable[[], Target]:
+    """A board's cell as it is now, as a target; what is asked of it later is no matter.
+
+    To call what is returned decodes the picture where nothing needed it yet, and raises Blip2Error
+    where it cannot be read.
+    """
     cell, run = board.cell(row, prompt), board.run_of(prompt)
-    return Target(
-        row,
-        prompt,
-        board.pictures.key_of(row),
-        cell.prompt,
-        cell.kind,
-        run.located.checkpoint.known_as,
-        run.variant.name,
-        cell.answer,
+    now = (
+        *(cell.prompt, cell.kind),
+        *(run.located.checkpoint.known_as, run.variant.name, cell.answer),
     )
+    return lambda: Target(row, prompt, board.pictures.key_of(row), *now)
 
 
 @dataclass(frozen=True)

@@ -333,10 +333,11 @@ class Run:
         """Answer from the store what is there; returns what is not and whose picture is known."""
         with self._lock:  # no prompt may change between a task's check and the reading of it
             wanted = {
-                task: self._answers.want(self.pictures.keys[task.row], cell.prompt, cell.kind)
+                task: self._answers.want(key, cell.prompt, cell.kind)
                 for task in tasks
-                if task.row in self.pictures.keys and self._grid.is_open(task)
-                for cell in [self._grid.cell(task)]
+                # Read once: another run beside this one may forget it meanwhile.
+                for key, cell in [(self.pictures.keys.get(task.row), self._grid.cell(task))]
+                if key is not None and self._grid.is_open(task)
             }
         stored = self._answers.stored(wanted.values())
         given = {task for task, want in wanted.items() if want in stored}

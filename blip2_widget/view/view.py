@@ -42,6 +42,7 @@ class View:
         self._lock = threading.RLock()
         self._state = _State(Query(), range(rows.count), 0)
         self._positions: tuple[Order, Ints] | None = None
+        self._duplicates: dict[int, int] = {}
 
     # --- what is shown ----------------------------------------------------------------------------
 
@@ -149,11 +150,19 @@ class View:
 
     def duplicates(self, row: int) -> int:
         """How many other rows hold the same picture, of those that are known."""
-        with self._table.lock:
+        # Whoever sends rows must not wait for a search: they come again when their count changes.
+        if not self._table.lock.acquire(blocking=False):
+            return self._duplicates.get(row, 0)
+        try:
             self._table.catch_up()
             pictures = self._table.pictures
             code = pictures.codes[row]
-            return int(pictures.totals[code]) - 1 if code else 0
+            count = int(pictures.totals[code]) - 1 if code else 0
+        finally:
+            self._table.lock.release()
+        if count:
+            self._duplicates[row] = count
+        return count
 
     def warm(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Make ready what first searches and filters wait for; to be called on a thread of its own.

@@ -210,6 +210,8 @@ export interface SelectRequest {
   how: "set" | "add" | "remove";
   rows?: number[];
   positions?: [start: number, stop: number];
+  /** The version that the positions are of: of another one nothing is selected. */
+  version?: number;
 }
 
 /** Page → kernel: ask rows something new, in a new column; an empty prompt captions them. */

@@ -267,7 +267,8 @@ export class Session {
 
   /** Selects rows, by id or by position. The rows that are held show it at once. */
   select(how: SelectRequest["how"], which: Pick<SelectRequest, "rows" | "positions">): void {
-    if (!this.#send({ type: "select", how, ...which }, false)) return;
+    const of = which.positions ? { version: this.shown.peek().version } : {};
+    if (!this.#send({ type: "select", how, ...which, ...of }, false)) return;
     const [start, stop] = which.positions ?? [0, 0];
     const named = new Set(which.rows ?? []);
     for (const [position, id] of this.#order.values()) {

@@ -53,8 +53,8 @@ describe("selecting", () => {
     fireEvent.click(box(4), { shiftKey: true });
     fireEvent.click(box(1), { shiftKey: true });
     expect(selects().slice(1)).toEqual([
-      { how: "add", positions: [2, 5] },
-      { how: "add", positions: [1, 3] },
+      { how: "add", positions: [2, 5], version: 0 },
+      { how: "add", positions: [1, 3], version: 0 },
     ]);
     expect(box(3).getAttribute("aria-checked")).toBe("true");
     expect(box(5).getAttribute("aria-checked")).toBe("false");
@@ -76,9 +76,9 @@ describe("selecting", () => {
     page.press(page.tile(4), "Escape");
     expect(selects()).toEqual([
       { how: "add", rows: [1] },
-      { how: "add", positions: [1, 5] },
-      { how: "set", positions: [0, 24] },
-      { how: "set", positions: [0, 24] },
+      { how: "add", positions: [1, 5], version: 0 },
+      { how: "set", positions: [0, 24], version: 0 },
+      { how: "set", positions: [0, 24], version: 0 },
       { how: "set", rows: [] },
     ]);
   });

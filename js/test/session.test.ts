@@ -558,7 +558,7 @@ describe("selecting", () => {
     expect([3, 5, 6].map(selected)).toEqual([false, false, false]);
     expect(model.requests("select")).toEqual([
       { type: "select", how: "add", rows: [3] },
-      { type: "select", how: "add", positions: [5, 7] },
+      { type: "select", how: "add", positions: [5, 7], version: 0 },
       { type: "select", how: "remove", rows: [5] },
       { type: "select", how: "set", rows: [] },
     ]);

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import blip2_widget
+import blip2_widget.notebook.gallery as gallery_module
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
@@ -322,8 +323,11 @@ def test_selecting_on_the_page_and_in_python_is_one(answered: Any) -> None:
     receive(gallery, type="select", how="add", rows=[2, 99, -1])
     receive(gallery, type="select", how="add", positions=[0, 2])
     assert gallery.selected == [0, 1, 2] and gallery.selected_count == 3
+    until(lambda: bool(of_type(sent, "changed")))
     sent.clear()
-    gallery.selected = [3]
+    gallery.selected = [3, 10**6, -5]
+    assert gallery.selected == [3]
+    until(lambda: bool(of_type(sent, "changed")))
     (message,) = of_type(sent, "changed")
     assert {row: each["selected"] for row, each in message["rows"]} == {
         0: False,
@@ -424,3 +428,51 @@ def test_a_conversation_streams_to_the_view_that_shows_it(make: Any) -> None:
     until(lambda: [t["state"] for t in of_type(sent, "chat")[-1]["turns"]] == ["done"] * 2)
     receive(gallery, type="chat_say", row=0, text="what colour?", at=0)
     until(lambda: [t["question"] for t in of_type(sent, "chat")[-1]["turns"]] == ["what colour?"])
+
+
+def test_positions_of_rows_that_have_moved_select_nothing(answered: Any) -> None:
+    _, gallery, sent = answered
+    version = gallery.shown["version"]
+    gallery.show("dog")
+    receive(gallery, type="select", how="set", positions=[0, 1], version=version)
+    assert gallery.selected == [] and "moved" in of_type(sent, "notice")[0]["text"]
+
+
+def test_a_review_is_of_the_answer_that_was_seen(answered: Any) -> None:
+    result, gallery, _ = answered
+    held = threading.Event()
+    gallery._later(lambda: held.wait(30), gallery_module._opener)
+    receive(gallery, type="review", row=1, prompt_index=0, action="accept")
+    receive(gallery, type="ask", row=1, prompt_index=0, prompt="what colour is it?")
+    held.set()
+    until(lambda: gallery.history["undo"] == 1)
+    result.wait(60)
+    assert gallery.review_of(1, 0) is None  # nothing was said of the new question's answer
+    receive(gallery, type="ask", row=1, prompt_index=0, prompt="")
+    result.wait(60)
+    assert gallery.review_of(1, 0).status == "accepted"
+
+
+def test_half_an_emoji_costs_neither_itself_nor_what_comes_after(answered: Any) -> None:
+    result, gallery, _ = answered
+    receive(gallery, type="review", row=0, prompt_index=0, action="correct", text="a dog \ud83d")
+    receive(gallery, type="review", row=1, prompt_index=0, action="flag")
+    until(lambda: gallery.history["undo"] == 2)
+    assert result.df.caption[0] == "a dog ?"
+    receive(gallery, type="ask_many", prompt="is it \ud83d?", scope="all")
+    until(lambda: len(gallery.prompts) == 2)
+
+
+def test_exploring_learns_equal_and_broken_pictures_by_looking(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    gallery = blip2_widget.explore([noise[0], b"no picture", noise[1], noise[0]]).gallery
+    sent: Sent = []
+    gallery.send = lambda content, buffers=None: sent.append((content, buffers or []))
+    receive(gallery, type="thumbs", view="v", rows=[0, 1, 2, 3], pixels=64)
+    until(lambda: len(gallery._board.pictures.keys) == 3)
+    until(lambda: gallery._timer is None and not gallery._thumbnails._working)
+    gallery.show(unique=True)
+    assert list(gallery.filtered) == [0, 1, 2]
+    gallery.show(filters=[{"key": "error", "values": ["true"]}])
+    assert list(gallery.filtered) == [1]

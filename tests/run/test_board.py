@@ -66,3 +66,10 @@ def test_compare_of_one_says_what_is_missing(noise: list[Image.Image]) -> None:
 
 def test_case_and_spaces_do_not_make_answers_differ() -> None:
     assert same(["Yes ", "yes"]) and not same(["yes", "no"])
+
+
+def test_what_is_asked_after_comparing_models_is_asked_of_the_first(
+    noise: list[Image.Image], tiny_opt: Path
+) -> None:
+    result = blip2_widget.compare(noise[:1], models=["demo", str(tiny_opt)], start=False)
+    assert result._asking.model == "demo" and result.board.comparing

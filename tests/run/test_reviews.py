@@ -216,13 +216,13 @@ def test_a_run_in_another_variant_finds_what_was_said_of_equal_pictures(store: S
     path = demo.samples().image[0]
     first = blip2_widget.caption([path, path], variant="cpu-fp32").wait(60).board
     reviews = Reviews(store)
-    assert target_of(first, 0, 0).answer == first.cell(0, 0).answer
-    reviews.act(target_of(first, 1, 0), "correct", "a blue circle")
+    assert target_of(first, 0, 0)().answer == first.cell(0, 0).answer
+    reviews.act(target_of(first, 1, 0)(), "correct", "a blue circle")
     again = blip2_widget.caption([Image.open(path)], variant="cpu-bf16").wait(60).board
-    target = target_of(again, 0, 0)
+    target = target_of(again, 0, 0)()
     assert target.variant == "cpu-bf16"
     assert said(Reviews(store), target) == ("corrected", False, "a blue circle")
-    assert said(reviews, target_of(first, 0, 0)) == ("corrected", False, "a blue circle")
+    assert said(reviews, target_of(first, 0, 0)()) == ("corrected", False, "a blue circle")
 
 
 def test_a_picture_that_no_run_has_opened_is_known_by_its_pixels(

@@ -68,9 +68,18 @@ export function PromptBar({ session }: { session: Session }) {
 
   const ask = (): void => {
     if (!session.askMany(text.trim(), scope)) return;
+    sent.current = text;
     put("", 0);
     setBrowsing(null);
   };
+
+  // What the kernel refuses is put back, so that it can be mended.
+  const sent = useRef("");
+  const notice = session.notice.value;
+  useEffect(() => {
+    if (notice && sent.current && !text) put(sent.current, sent.current.length);
+    sent.current = "";
+  }, [notice, session.prompts.value]);
 
   const live = useRef(true);
   useEffect(
