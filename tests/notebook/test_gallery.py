@@ -424,3 +424,24 @@ def test_a_conversation_streams_to_the_view_that_shows_it(make: Any) -> None:
     until(lambda: [t["state"] for t in of_type(sent, "chat")[-1]["turns"]] == ["done"] * 2)
     receive(gallery, type="chat_say", row=0, text="what colour?", at=0)
     until(lambda: [t["question"] for t in of_type(sent, "chat")[-1]["turns"]] == ["what colour?"])
+
+
+def test_many_rows_are_made_ready_for_searches_once_a_page_is_there(
+    make: Any, pictures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blip2_widget.notebook.gallery._MANY_ROWS", 5)
+    monkeypatch.setattr("blip2_widget.notebook.gallery._WARM_AFTER", 0.01)
+    _, gallery, _ = make(start=False)
+    assert not gallery._view._table.search.built
+    receive(gallery, type="rows", view="v", start=0, stop=5)
+    until(lambda: gallery._view._table.search.built)
+
+
+def test_a_closed_gallery_is_not_made_ready(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blip2_widget.notebook.gallery._MANY_ROWS", 5)
+    monkeypatch.setattr("blip2_widget.notebook.gallery._WARM_AFTER", 0.01)
+    _, gallery, _ = make(start=False)
+    receive(gallery, type="rows", view="v", start=0, stop=5)
+    gallery.close()
+    gallery._warmer.join(30)
+    assert not gallery._view._table.search.built
