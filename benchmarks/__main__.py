@@ -18,8 +18,10 @@ from typing import Final
 from benchmarks import (
     agreement,
     captions,
+    filtering,
     follow_up,
     full_size,
+    gallery,
     latency,
     limits,
     load,
@@ -50,9 +52,18 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     latency.NAME: latency.measure,
     overhead.NAME: overhead.measure,
     agreement.NAME: agreement.measure,
+    filtering.NAME: filtering.measure,
+    gallery.NAME: gallery.measure,
 }
 #: Those that need no checkpoint but the demo.
-_WITHOUT_CHECKPOINT: Final = {start.NAME, scaling.NAME, overhead.NAME, agreement.NAME}
+_WITHOUT_CHECKPOINT: Final = {
+    start.NAME,
+    scaling.NAME,
+    overhead.NAME,
+    agreement.NAME,
+    filtering.NAME,
+    gallery.NAME,
+}
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ from typing import Final
 from benchmarks import (
     agreement,
     captions,
+    filtering,
     follow_up,
+    gallery,
     load,
     overhead,
     repeat,
@@ -112,6 +114,20 @@ def _overhead(figures: Figures) -> float | None:
     return None if ratio is None else ratio - 100
 
 
+def _of_gallery(figure: str) -> Measured:
+    """At 100,000 rows: a quick run has none."""
+    return lambda figures: figures.value(gallery.NAME, gallery.AT_SIZE, figure)
+
+
+def _filtering(figures: Figures) -> float | None:
+    """The slowest of what the kernel does at 100,000 rows for a search, a filter and a sort."""
+    found = [
+        figures.value(filtering.NAME, filtering.AT_SIZE, each)
+        for each in (filtering.SEARCH, filtering.FILTER, filtering.SORT)
+    ]
+    return max((each for each in found if each is not None), default=None)
+
+
 BARS: Final = (
     Bar("captions in batches, against the card's fp32 loop", True, 7, "×", _CAPTIONS),
     Bar(
@@ -169,6 +185,19 @@ BARS: Final = (
         "%",
         lambda figures: _CAPTIONS_ON_GPU.figure(figures, captions.CEILING),
     ),
+    Bar("gallery of 100,000 rows: first picture", False, 1, "s", _of_gallery(gallery.FIRST)),
+    Bar("the same: longest task, scrolling", False, 0.05, "s", _of_gallery(gallery.TASK)),
+    Bar("the same: longest a tile is blank", False, 0.2, "s", _of_gallery(gallery.BLANK)),
+    Bar(
+        "the same: kernel memory, searched",
+        False,
+        5e7,
+        "bytes",
+        _of_gallery(gallery.MEMORY_SEARCHED),
+    ),
+    Bar("the same: from a key to the filtered view", False, 0.15, "s", _of_gallery(gallery.SEARCH)),
+    Bar("the same: synced state", False, 20e3, "bytes", _of_gallery(gallery.STATE)),
+    Bar("a search, filter or sort of 100,000 rows in the kernel", False, 0.15, "s", _filtering),
 )
 
 

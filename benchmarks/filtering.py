@@ -25,6 +25,8 @@ DURING = "any of them during a run"
 MEMORY = "memory once made ready"
 PANDAS = "df[df.answer.str.contains(…)]"
 PANDAS_SORT = "df.sort_values(…)"
+#: The row that the bars are about.
+AT_SIZE = "100,000 rows"
 
 _FILTERS: list[dict[str, Any]] = [
     {"filters": [{"key": "confidence:0", "min": 0.4, "max": 0.6}]},

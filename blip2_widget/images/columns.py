@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from PIL.Image import Image, registered_extensions
@@ -77,19 +77,39 @@ def _column(
         index = frame.index
     if index is None:
         index = range(len(values))
-    labels = [_label(value, place) for value, place in zip(values, index, strict=True)]
-    return Column(values, labels, index, name, frame)
+    if len(index) != len(values):
+        raise ValueError(f"{len(values)} values and {len(index)} places")
+    return Column(values, _Labels(values, index), index, name, frame)
 
 
-def _label(value: Any, place: Any) -> str:
-    """A file's name, or the row's place in the index."""
+class _Labels(Sequence[str]):
+    """Labels that are made when they are asked for: only a few of many rows are ever seen."""
+
+    def __init__(self, values: Sequence[Any], index: Any) -> None:
+        self._values = values
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[row] for row in range(*at.indices(len(self)))]
+        return _file_name(self._values[at]) or str(self._index[at])
+
+
+def _file_name(value: Any) -> str:
+    """The name of a picture that is a file or has an address, "" of another."""
     if isinstance(value, dict):
         value = value.get("path")
     if isinstance(value, str | Path) and not str(value).startswith("data:"):
-        name = re.split(r"[/\\]", str(value).partition("?")[0].rstrip("/\\"))[-1]
-        if name:
-            return name
-    return str(place)
+        path = str(value).partition("?")[0].replace("\\", "/").rstrip("/")
+        return path.rpartition("/")[2]
+    return ""
 
 
 def _name(name: object) -> str | None:

@@ -47,6 +47,10 @@ _ROWS_A_MESSAGE = 500
 _MOST_SENT = 10_000
 #: The most rows a page may ask for at once.
 _MOST_ROWS = 1000
+#: Of this many rows and more, what a first search waits for is made ready beforehand, so many
+#: seconds after a page first asks for rows: its first pictures come before.
+_MANY_ROWS = 5_000
+_WARM_AFTER = 1.0
 
 #: Does what takes longer than a message may, in the order it came.
 _desk = ThreadPoolExecutor(1, thread_name_prefix="blip2-gallery")
@@ -98,6 +102,7 @@ class Gallery(anywidget.AnyWidget):
         self._timer: threading.Timer | None = None
         self._stale: threading.Timer | None = None
         self._sent: dict[int, None] = {}
+        self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
         super().__init__(
             row_count=len(board),
@@ -209,6 +214,8 @@ class Gallery(anywidget.AnyWidget):
         self._touch(*rows)
         found = [self._row(row) for row in rows]
         self.send({"type": "rows", "version": version, "start": start, "rows": found})
+        if self._warmer is None and self.row_count >= _MANY_ROWS:
+            self._warmer = _soon(_WARM_AFTER, self._warm)
 
     def _on_thumbs(self, content: dict[str, Any]) -> None:
         rows = [int(row) for row in content["rows"] if 0 <= int(row) < self.row_count]
@@ -301,6 +308,13 @@ class Gallery(anywidget.AnyWidget):
         self._later(lambda: self._chats.say(row, text, None if at is None else int(at)), _opener)
 
     # --- what is shown --------------------------------------------------------------------------
+
+    def _warm(self) -> None:
+        """Make the first search as fast as later ones, unless the gallery is closed before."""
+        try:
+            self._view.warm(lambda: self.comm is None)
+        except Exception:  # a search will meet the same, and tell of it
+            _log.debug("the index could not be made ready", exc_info=True)
 
     def _set_query(self, message: dict[str, Any]) -> None:
         with self._showing:

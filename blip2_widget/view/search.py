@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ BETWEEN = "\ue000"
 
 #: Rows that are indexed while others wait for the index.
 _BATCH = 2000
+#: Seconds between two batches at most, of an index that is made beforehand.
+_LONGEST_REST = 0.1
 #: Terms of one MATCH, which SQLite takes only so many of.
 _TERMS = 32
 
@@ -96,11 +99,14 @@ class SearchIndex:
             self._stale.update(rows)
 
     def build(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Index what is not yet indexed, letting searches in between."""
+        """Index what is not yet indexed, letting searches in between, and others have the
+        interpreter half of the time."""
         while not should_stop():
+            began = time.perf_counter()
             with self._lock:
                 if not self._index_batch():
                     return
+            time.sleep(min(time.perf_counter() - began, _LONGEST_REST))
 
     @property
     def built(self) -> bool:
@@ -187,7 +193,7 @@ class SearchIndex:
             database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
             database.execute(
                 "CREATE VIRTUAL TABLE texts USING fts5"
-                "(text, columnsize=0, prefix='1 2', tokenize='unicode61 remove_diacritics 2')"
+                "(text, columnsize=0, prefix='1', tokenize='unicode61 remove_diacritics 2')"
             )
             self._database = database
         return self._database

@@ -34,7 +34,7 @@ def test_a_pandas_column_keeps_its_index_and_its_name() -> None:
     column = read_column(frame.photo, frame=frame)
     assert list(column.values[:2]) == ["x/a.png", "x/a.png"]
     assert (list(column.index), column.name) == ([7, 7, 9], "photo")
-    assert column.labels == ["a.png", "a.png", "9"]
+    assert list(column.labels) == ["a.png", "a.png", "9"]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_holders_of_paths_give_the_same_values(make: Callable[[list[str]], Any])
 
 
 def test_a_folder_and_a_glob_are_sorted_as_a_person_would(folder: Path) -> None:
-    assert read_column(str(folder)).labels == ["2.png", "10.png", "a.png", "B.jpg"]
-    assert read_column(folder).labels == ["2.png", "10.png", "a.png", "B.jpg"]
-    assert read_column("*.png").labels == ["2.png", "10.png", "a.png"]
-    assert read_column(str(folder / "**" / "[ab].png")).labels == ["a.png"]
-    assert read_column("B.jpg").labels == ["B.jpg"]
+    assert list(read_column(str(folder)).labels) == ["2.png", "10.png", "a.png", "B.jpg"]
+    assert list(read_column(folder).labels) == ["2.png", "10.png", "a.png", "B.jpg"]
+    assert list(read_column("*.png").labels) == ["2.png", "10.png", "a.png"]
+    assert list(read_column(str(folder / "**" / "[ab].png")).labels) == ["a.png"]
+    assert list(read_column("B.jpg").labels) == ["B.jpg"]
 
 
 def test_one_picture_is_a_column_of_one() -> None:
@@ -70,7 +70,7 @@ def test_one_picture_is_a_column_of_one() -> None:
         "data:image/png;base64,AAAA",
     ):
         assert len(read_column(value).values) == 1
-    assert read_column("https://example.org/a.png?size=2").labels == ["a.png"]
+    assert list(read_column("https://example.org/a.png?size=2").labels) == ["a.png"]
 
 
 def test_an_array_of_four_axes_is_many_pictures() -> None:
@@ -88,7 +88,7 @@ def test_an_empty_column_has_no_rows(nothing: Any) -> None:
 
 def test_a_superscript_in_a_name_is_no_number_to_sort_by(folder: Path) -> None:
     (folder / "2.png").rename(folder / "1²3.png")
-    assert read_column(folder).labels == ["1²3.png", "10.png", "a.png", "B.jpg"]
+    assert list(read_column(folder).labels) == ["1²3.png", "10.png", "a.png", "B.jpg"]
 
 
 def test_a_file_whose_name_is_no_text_is_a_row(tmp_path: Path) -> None:

@@ -476,3 +476,24 @@ def test_exploring_learns_equal_and_broken_pictures_by_looking(
     assert list(gallery.filtered) == [0, 1, 2]
     gallery.show(filters=[{"key": "error", "values": ["true"]}])
     assert list(gallery.filtered) == [1]
+
+
+def test_many_rows_are_made_ready_for_searches_once_a_page_is_there(
+    make: Any, pictures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blip2_widget.notebook.gallery._MANY_ROWS", 5)
+    monkeypatch.setattr("blip2_widget.notebook.gallery._WARM_AFTER", 0.01)
+    _, gallery, _ = make(start=False)
+    assert not gallery._view._table.search.built
+    receive(gallery, type="rows", view="v", start=0, stop=5)
+    until(lambda: gallery._view._table.search.built)
+
+
+def test_a_closed_gallery_is_not_made_ready(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blip2_widget.notebook.gallery._MANY_ROWS", 5)
+    monkeypatch.setattr("blip2_widget.notebook.gallery._WARM_AFTER", 0.01)
+    _, gallery, _ = make(start=False)
+    receive(gallery, type="rows", view="v", start=0, stop=5)
+    gallery.close()
+    gallery._warmer.join(30)
+    assert not gallery._view._table.search.built
