@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ pytestmark = pytest.mark.browser
 #: The samples are 32 pictures that the demo model knows well, half of them drawn scenes.
 SAMPLES = SETUP + "from blip2_widget import demo\ndf = demo.samples()[['image', 'source']]"
 CAPTION = "%blip2 caption df.image -o result"
+#: The demo model counts.
+NUMBER = re.compile(r"^\d$")
 AXE = Path(__file__).parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -62,6 +68,19 @@ def answered(notebook: Notebook, status: str = "32 answered") -> Locator:
     gallery = notebook.gallery()
     expect(gallery.locator(".status")).to_contain_text(status, timeout=TIMEOUT)
     return gallery
+
+
+def width_of(picture: Locator) -> float:
+    width: float = picture.evaluate("each => each.getBoundingClientRect().width")
+    return width
+
+
+def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until something holds that no locator can tell."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def tile_of(gallery: Locator, position: int) -> Locator:
@@ -294,3 +313,245 @@ def test_axe_finds_nothing_serious(notebook_of: NotebookOf, theme: str) -> None:
     expect(gallery.get_by_role("dialog")).to_be_visible()
     found["help"] = problems_in(page)
     assert {where: what for where, what in found.items() if what} == {}
+
+
+def test_the_bar_asks_what_is_shown_and_fills_in_columns(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(
+        SAMPLES + "\ndf['shape'] = ['triangle' if n % 2 else 'circle' for n in range(32)]", CAPTION
+    )
+    notebook.run_all()
+    gallery = answered(notebook)
+    keys = notebook.page.keyboard
+    gallery.get_by_role("searchbox").fill("yellow")
+    count = gallery.locator(".shownline .count")
+    expect(count).to_contain_text("of 32")
+    expect(gallery.locator(".search-busy")).to_have_count(0)
+    shown = in_kernel(notebook, "list(result.gallery.filtered)")
+
+    gallery.get_by_label("which pictures to ask").select_option("shown")
+    bar = gallery.get_by_role("textbox", name="ask", exact=True)
+    bar.fill("how many shapes are in the picture?")
+    bar.press("Enter")
+    expect(bar).to_have_value("")
+    first = gallery.locator("[data-row]").first
+    answer = first.locator('[data-cell="1"] .answer-done')
+    expect(answer).to_have_text(NUMBER, timeout=TIMEOUT)
+    asked = "[n for n, a in enumerate(result.df.iloc[:, -1]) if isinstance(a, str)]"
+    until(lambda: bool(in_kernel(notebook, asked) == shown))
+    gallery.get_by_role("button", name="Show all").click()
+    others = next(n for n in range(32) if n not in shown)
+    expect(gallery.locator(f'[data-row="{others}"] [data-cell="1"]')).to_contain_text("not asked")
+
+    gallery.get_by_label("which pictures to ask").select_option("all")
+    bar.focus()
+    keys.type("how many {sh")
+    option = gallery.locator(".completions").get_by_role("option", name="shape")
+    expect(option).to_have_attribute("aria-selected", "true")
+    keys.press("Enter")
+    expect(bar).to_have_value("how many {shape}")
+    keys.type("s are in the picture?")
+    keys.press("Enter")
+    for row, shape in enumerate(("circle", "triangle")):
+        cell = tile_of(gallery, row).locator('[data-cell="2"]')
+        expect(cell.locator(".prompttext")).to_have_text(
+            f"how many {shape}s are in the picture?", timeout=TIMEOUT
+        )
+        expect(cell.locator(".answer-done")).to_have_text(NUMBER, timeout=TIMEOUT)
+
+    bar.focus()
+    keys.press("ArrowUp")
+    expect(bar).to_have_value("how many {shape}s are in the picture?")
+    keys.press("ArrowUp")
+    expect(bar).to_have_value("how many shapes are in the picture?")
+    keys.press("ArrowDown")
+    keys.press("ArrowDown")
+    expect(bar).to_have_value("")
+
+
+def test_a_picture_is_talked_about_and_looked_at(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(SAMPLES, CAPTION)
+    page = notebook.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    notebook.run_all()
+    gallery = answered(notebook)
+    keys = page.keyboard
+    tile_of(gallery, 3).locator(".picture").click()
+    panel = gallery.locator(".detail")
+    expect(panel.locator(".detail-place")).to_have_text("4 of 32")
+
+    # Two turns; the first is edited, and the second goes with it.
+    field = panel.get_by_label("ask about this picture")
+    turns = panel.locator(".turn")
+    done = panel.locator(".turn-done")
+    for number, question in enumerate(("how many shapes are in the picture?", "what is it?"), 1):
+        field.fill(question)
+        field.press("Enter")
+        expect(done).to_have_count(number, timeout=TIMEOUT)
+    expect(done.first).to_have_text("2")
+    panel.get_by_role("button", name="edit question 1").click()
+    editor = panel.get_by_role("textbox", name="edit question 1")
+    expect(editor).to_be_focused()
+    editor.fill("how many circles are in the picture?")
+    expect(panel.locator(".turn-warning")).to_contain_text("the turn behind it go")
+    editor.press("Enter")
+    expect(turns).to_have_count(1, timeout=TIMEOUT)
+    expect(panel.locator(".turn-question")).to_have_text("how many circles are in the picture?")
+    expect(done).to_have_text("0", timeout=TIMEOUT)
+    panel.get_by_role("button", name="answer question 1 anew").click()
+    expect(done).to_have_text("0", timeout=TIMEOUT)
+    panel.get_by_role("button", name="Copy as code").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    expect(panel.locator(".talk-copy").get_by_role("status")).to_have_text("copied")
+    code = page.evaluate("navigator.clipboard.readText()")
+    assert code == '%blip2 chat df.image.loc[3] "how many circles are in the picture?"'
+
+    panel.get_by_role("button", name="next picture").click()
+    expect(panel.locator(".detail-place")).to_have_text("5 of 32")
+    expect(turns).to_have_count(0)
+    panel.get_by_role("button", name="previous picture").click()
+    expect(panel.locator(".detail-place")).to_have_text("4 of 32")
+    expect(turns).to_have_count(1)
+
+    panel.get_by_role("button", name="look at it large").click()
+    lightbox = gallery.get_by_role("dialog")
+    picture = lightbox.locator(".zoom-picture").last
+    expect(picture).to_be_visible()
+    whole = width_of(picture)
+    keys.press("+")
+    until(lambda: width_of(picture) > whole)
+    nearer = width_of(picture)
+    picture.hover()
+    page.mouse.wheel(0, -240)
+    until(lambda: width_of(picture) > nearer)
+    keys.press("0")
+    until(lambda: width_of(picture) == whole)
+    keys.press("Escape")
+    expect(lightbox).to_have_count(0)
+    expect(panel.get_by_role("button", name="look at it large")).to_be_focused()
+    panel.get_by_role("button", name="close", exact=True).click()
+    expect(panel).to_have_count(0)
+    expect(tile_of(gallery, 3)).to_be_focused()
+
+    keys.press("x")
+    keys.press("ArrowRight")
+    keys.press("x")
+    gallery.get_by_role("button", name="Side by side").click()
+    expect(lightbox.locator("figure")).to_have_count(2)
+    expect(lightbox.locator(".pictures-differs")).to_have_count(2)
+    assert lightbox.locator("figure img").evaluate_all("all => all.every(i => i.naturalWidth > 0)")
+    keys.press("Escape")
+    expect(lightbox).to_have_count(0)
+
+
+def test_what_a_person_said_survives_a_killed_kernel(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(SAMPLES, CAPTION)
+    notebook.run_all()
+    gallery = answered(notebook)
+    tile_of(gallery, 2).focus()
+    notebook.page.keyboard.press("e")
+    notebook.page.keyboard.type("kept for good")
+    notebook.page.keyboard.press("Enter")
+    expect(tile_of(gallery, 2).locator(".answer-done")).to_have_text("kept for good")
+    expect(gallery.locator(".selection")).to_have_count(0)
+    # What is shown comes from the kernel, so the kernel has it now. Killed, it can save nothing.
+    assert in_kernel(notebook, "result.df.iloc[2, -1]") == "kept for good"
+    pid = in_kernel(notebook, "__import__('os').getpid()")
+    os.kill(pid, signal.SIGKILL)
+    notebook.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()"
+    )
+    assert in_kernel(notebook, "__import__('os').getpid()") != pid
+    notebook.run_all()
+    gallery = answered(notebook)
+    tile = tile_of(notebook.gallery(), 2)
+    expect(tile.locator(".answer-done")).to_have_text("kept for good", timeout=TIMEOUT)
+    expect(tile.locator(".mark-corrected")).to_be_visible()
+    assert in_kernel(notebook, "'result' in dir() and result.df.iloc[2, -1]") == "kept for good"
+
+
+def test_pictures_are_looked_at_without_a_model(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(SAMPLES, "%blip2 explore df -o result")
+    notebook.run_all()
+    gallery = notebook.gallery()
+    expect(gallery.locator(".shownline .count")).to_have_text("32 pictures")
+    expect(tile_of(gallery, 0).locator("img")).to_be_visible(timeout=TIMEOUT)
+    gallery.get_by_role("searchbox").fill("drawn")
+    expect(gallery.locator(".shownline .count")).to_contain_text("of 32")
+    assert in_kernel(notebook, "'torch' in __import__('sys').modules") is False
+
+
+def test_answers_are_compared_and_those_that_differ_are_found(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(
+        SAMPLES,
+        "%blip2 compare df.image -o result "
+        '"how many circles are in the picture?" "how many triangles are in the picture?"',
+    )
+    notebook.run_all()
+    gallery = answered(notebook, "64 answered")
+    same = in_kernel(
+        notebook, "[n for n in range(32) if result.df.iloc[n, -1] == result.df.iloc[n, -2]]"
+    )
+    assert 0 < len(same) < 32
+    expect(gallery.locator(".tile .bone")).to_have_count(0)
+    for row in rows_on_page(gallery):
+        differs = "tile-differs" in (tile_of(gallery, row).get_attribute("class") or "")
+        assert differs == (row not in same), row
+    gallery.get_by_role("button", name="filters", exact=True).click()
+    facets = gallery.get_by_role("complementary", name="filters")
+    facets.get_by_role("button", name="agreement").click()
+    facets.locator(".facet", has_text="agreement").locator(".bin", has_text="true").click()
+    expect(gallery.locator(".shownline .count")).to_have_text(f"{len(same)} of 32")
+    assert in_kernel(notebook, "list(result.gallery.filtered)") == same
+    expect(gallery.locator(".tile-differs")).to_have_count(0)
+
+
+def test_two_views_of_a_gallery_stay_in_step(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(SAMPLES, CAPTION, "result")
+    notebook.page.set_viewport_size({"width": 1280, "height": 2200})
+    notebook.run_all()
+    one = answered(notebook)
+    two = notebook.page.locator(".blip2-gallery").nth(1)
+    expect(two.locator("img").first).to_be_visible(timeout=TIMEOUT)
+    one.get_by_role("searchbox").fill("yellow")
+    expect(one.locator(".shownline .count")).to_contain_text("of 32")
+    expect(two.get_by_role("searchbox")).to_have_value("yellow")
+    expect(two.locator(".shownline .count")).to_have_text(
+        one.locator(".shownline .count").inner_text()
+    )
+    tile_of(two, 1).focus()
+    notebook.page.keyboard.press("x")
+    notebook.page.keyboard.press("a")
+    for each in (one, two):
+        expect(each.locator(".selection")).to_contain_text("1 selected")
+        expect(tile_of(each, 1).locator(".mark-accepted")).to_be_visible()
+        expect(tile_of(each, 1).get_by_role("checkbox")).to_have_attribute("aria-checked", "true")
+
+
+def test_nothing_stands_out_at_the_side(notebook_of: NotebookOf) -> None:
+    notebook = notebook_of(SAMPLES, CAPTION)
+    notebook.page.set_viewport_size({"width": 2000, "height": 1000})
+    notebook.run_all()
+    gallery = answered(notebook)
+
+    def overflow() -> int:
+        wide: int = gallery.evaluate("root => root.scrollWidth - root.clientWidth")
+        return wide
+
+    for width in (430, 1600):
+        gallery.evaluate("(root, px) => { root.parentElement.style.width = `${px}px` }", width)
+        until(lambda: abs(width_of(gallery) - width) < 20)  # noqa: B023
+        assert overflow() <= 0, f"grid at {width}"
+        gallery.get_by_role("button", name="filters", exact=True).click()
+        expect(gallery.locator(".bin").first).to_be_visible(timeout=TIMEOUT)
+        assert overflow() <= 0, f"filters at {width}"
+        gallery.get_by_role("button", name="close the filters").click()
+        gallery.get_by_role("button", name="table", exact=True).click()
+        expect(gallery.locator(".line").first).to_be_visible()
+        assert overflow() <= 0, f"table at {width}"
+        gallery.get_by_role("button", name="grid", exact=True).click()
+        tile_of(gallery, 0).focus()
+        notebook.page.keyboard.press("Enter")
+        expect(gallery.locator(".detail")).to_be_visible()
+        assert overflow() <= 0, f"panel at {width}"
+        notebook.page.keyboard.press("Escape")
+        expect(gallery.locator(".detail")).to_have_count(0)
