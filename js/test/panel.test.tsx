@@ -284,10 +284,10 @@ describe("the conversation", () => {
     sayChat(turn("what colour?", { state: "running", answer: "bro" }));
     expect(panel().querySelector(".turn-answer")?.textContent).toBe("bro");
     expect(panel().querySelector(".turn .caret")).not.toBeNull();
-    expect(panel().querySelector(".announcer")?.textContent).toBe("");
+    expect(panel().querySelector(":scope > .announcer")?.textContent).toBe("");
     sayChat(turn("what colour?", { answer: "brown" }));
     expect(panel().querySelector(".turn .caret")).toBeNull();
-    expect(panel().querySelector(".announcer")?.textContent).toBe("Answer: brown");
+    expect(panel().querySelector(":scope > .announcer")?.textContent).toBe("Answer: brown");
   });
 
   it("keeps what is typed while an answer is on its way, and when it cannot be sent", () => {

@@ -308,8 +308,12 @@ function CopyCode({ code }: { code: string }) {
         onClick={() => void onClick()}
       >
         {state === "copied" ? <CheckIcon /> : <CodeIcon />}
-        <span role="status">{state === "copied" ? "Copied" : "Copy as code"}</span>
+        {state === "copied" ? "Copied" : "Copy as code"}
       </button>
+      {/* In the button it would be no region of its own, and the button would have no name. */}
+      <span class="announcer" role="status">
+        {state === "copied" && "copied"}
+      </span>
       {state === "failed" && (
         <textarea
           class="detail-field talk-code"

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { CrossIcon } from "./Icons";
 
 const KEYS: [group: string, keys: [keys: string[], does: string][]][] = [
@@ -50,7 +50,7 @@ const KEYS: [group: string, keys: [keys: string[], does: string][]][] = [
 /** The list of keys. The focus stays in it until it is closed, and goes back where it was. */
 export function Help({ onClose }: { onClose(): void }) {
   const dialog = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const root = dialog.current?.getRootNode() as Document | ShadowRoot | undefined;
     const before = root?.activeElement as HTMLElement | null | undefined;
     dialog.current?.querySelector("button")?.focus();
