@@ -79,6 +79,7 @@ def chat(
     for text in asked:
         if not isinstance(text, str) or not text.strip():
             raise Blip2Error(f"a question must be a text that is not empty, not {text!r}")
+    options.pop("on_error", None)  # an answer that fails raises, whatever a line says
     column, asking = _asking(image, refresh=refresh, **options)
     if len(column.values) != 1:
         raise Blip2Error(
