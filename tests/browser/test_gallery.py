@@ -102,6 +102,9 @@ def test_the_gallery_follows_the_theme(notebook_of: NotebookOf) -> None:
         numbers = colour[colour.index("(") + 1 : -1].split(",")[:3]
         return sum(float(number) for number in numbers) / 3
 
+    # The server remembers a theme, so another test may have left it dark.
+    notebook.command("apputils:change-theme", theme="JupyterLab Light")
+    notebook.page.wait_for_selector('body[data-jp-theme-light="true"]', state="attached")
     assert brightness() < 100  # dark letters
     notebook.command("apputils:change-theme", theme="JupyterLab Dark")
     notebook.page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
