@@ -76,10 +76,7 @@ def chat(
     asked = [questions] if isinstance(questions, str) else list(questions)
     if not asked:
         raise Blip2Error('there is nothing to ask; give a question: "how many dogs are there?"')
-    for text in asked:
-        if not isinstance(text, str) or not text.strip():
-            raise Blip2Error(f"a question must be a text that is not empty, not {text!r}")
-    options.pop("on_error", None)  # an answer that fails raises, whatever a line says
+    _check_texts(asked)
     column, asking = _asking(image, refresh=refresh, **options)
     if len(column.values) != 1:
         raise Blip2Error(
@@ -114,12 +111,16 @@ def _named(prompts: Prompts) -> list[Prompt]:
         pairs = [("answer", texts[0])] if len(texts) == 1 else [(str(t), t) for t in texts]
     if not pairs:
         raise Blip2Error('there is nothing to ask; give a question: "how many dogs are there?"')
-    for _, text in pairs:
-        if not isinstance(text, str) or not text.strip():
-            raise Blip2Error(f"a question must be a text that is not empty, not {text!r}")
+    _check_texts([text for _, text in pairs])
     if len({name for name, _ in pairs}) < len(pairs):
         raise Blip2Error("two questions have one name; each names a column, so make them differ")
     return [Prompt(name, text.strip(), "question") for name, text in pairs]
+
+
+def _check_texts(texts: Sequence[object]) -> None:
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise Blip2Error(f"a question must be a text that is not empty, not {text!r}")
 
 
 def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
@@ -130,13 +131,12 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
     """
     from blip2_widget.notebook.result import Result
 
-    on_error = options.pop("on_error", "null")
-    options.pop("start", None)
+    options.pop("start", None)  # there is nothing to start
     column, asking = _asking(images, **options)
     pictures = Pictures(column, asking.store, current().defaults.max_pixels)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
-    return Result(board, asking, raises=on_error == "raise")
+    return Result(board, asking)
 
 
 def compare(
@@ -164,8 +164,7 @@ def compare(
             "there is nothing to compare; give two prompts, or variants=['cpu-fp32', 'cpu-int8'], "
             "or models=[…]"
         )
-    title, on_error = options.pop("title", None), options.pop("on_error", "null")
-    start = options.pop("start", True)
+    title, start = options.pop("title", None), options.pop("start", True)
     column, asking = _asking(images, **options)
     askings = [
         dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
@@ -183,27 +182,24 @@ def compare(
     for run in runs:
         board.add(run.start() if start else run)
     # What is asked later is asked by the first of them.
-    return Result(board, askings[0], raises=on_error == "raise", started=start)
+    return Result(board, askings[0], started=start)
 
 
 def _run(
     images: Any,
     prompts: list[Prompt],
     *,
-    on_error: str = "null",
     title: str | None = None,
     start: bool = True,
     **options: Any,
 ) -> Result:
     from blip2_widget.notebook.result import Result
 
-    if on_error not in ("null", "raise"):
-        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
     column, asking = _asking(images, **options)
     run = asking.run(prompts, title=title)
     board = Board(column, run.pictures, run.title)
     board.add(run.start() if start else run)
-    return Result(board, asking, raises=on_error == "raise", started=start)
+    return Result(board, asking, started=start)
 
 
 def _asking(
@@ -222,9 +218,12 @@ def _asking(
     batch_size: int | None = None,
     refresh: bool = False,
     cache: bool = True,
+    on_error: str = "null",
     expression: str = "",
 ) -> tuple[Column, Asking]:
     """The rows that are meant, and how they are asked."""
+    if on_error not in ("null", "raise"):
+        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
@@ -248,6 +247,7 @@ def _asking(
         batch_size=batch_size or defaults.batch_size,
         refresh=refresh,
         cache=cache,
+        raises=on_error == "raise",
         expression=expression,
     )
 
@@ -264,6 +264,8 @@ class Asking:
     batch_size: int | None
     refresh: bool
     cache: bool
+    #: Whether waiting for answers raises where some have failed.
+    raises: bool = False
     #: What the column is called in the notebook: "df.image". Empty where nobody said.
     expression: str = ""
 

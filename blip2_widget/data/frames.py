@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from blip2_widget.run import Board, no_such_column, same
+from blip2_widget.run import Board, ReviewOf, no_such_column, same
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Reviewed(Protocol):
-    """What a person said of an answer."""
-
-    @property
-    def status(self) -> str | None: ...
-    @property
-    def flagged(self) -> bool: ...
-    @property
-    def text(self) -> str | None: ...
-    @property
-    def who(self) -> str: ...
-    @property
-    def when(self) -> float: ...
-
-
-#: A row's and a prompt's review, None where nobody said anything.
-ReviewOf = Callable[[int, int], Reviewed | None]
 
 
 def row_values(frame: Any, name: str) -> list[object]:

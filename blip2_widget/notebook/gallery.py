@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from blip2_widget.data.frames import wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
 from blip2_widget.notebook.rows import Rows
@@ -124,9 +125,7 @@ class Gallery(anywidget.AnyWidget):
     @property
     def df(self) -> Any:
         """The caller's frame (a copy) with the answers, a person's where they were corrected."""
-        from blip2_widget.data.frames import wide_frame
-
-        return wide_frame(self._board, self.review_of)
+        return wide_frame(self._board, self._reviews.over(self._board))
 
     def review_of(self, row: int, prompt: int) -> Review | None:
         """What a person said of an answer, None where nobody did."""
@@ -364,7 +363,6 @@ class Gallery(anywidget.AnyWidget):
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
         self._board.add(run.start())
         self.prompts = self._prompt_list()
-        self._show()
 
     def _prompt_list(self) -> list[dict[str, str]]:
         return [{"name": each.name, "text": each.text} for each in self._board.prompts]

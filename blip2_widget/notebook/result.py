@@ -38,14 +38,11 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(
-        self, board: Board, asking: Asking, *, raises: bool = False, started: bool = True
-    ) -> None:
+    def __init__(self, board: Board, asking: Asking, *, started: bool = True) -> None:
         self.board = board
         self._asking = asking
         self._started = started
         self._saved_page = SavedPage(board, self._review_of)
-        self._raises = raises
         self._quiet_in: int | None = None
         self._galleries: list[Gallery] = []
 
@@ -99,14 +96,12 @@ class Result:
     @property
     def df(self) -> pd.DataFrame:
         """The caller's frame (a copy) with a column of answers for each prompt."""
-        self.reviews.load(self.board.pictures.keys.values())
-        return wide_frame(self.board, self._review_of)
+        return wide_frame(self.board, self.reviews.over(self.board))
 
     @property
     def answers(self) -> pd.DataFrame:
         """One line a row and prompt: what was asked, the answer, its state and origin."""
-        self.reviews.load(self.board.pictures.keys.values())
-        return long_frame(self.board, self._review_of)
+        return long_frame(self.board, self.reviews.over(self.board))
 
     @property
     def errors(self) -> pd.DataFrame:
@@ -137,7 +132,7 @@ class Result:
                 f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
                 f"and {again} goes on from there"
             ) from None
-        if self._raises and len(self.errors):
+        if self._asking.raises and len(self.errors):
             first = self.errors.iloc[0]
             raise Blip2Error(
                 f"{len(self.errors)} of {self.board.progress.total} answers failed; the first, "

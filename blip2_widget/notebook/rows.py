@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import Any
 
-from blip2_widget.run import Board, Cell, Prompt
+from blip2_widget.run import Board, Cell, Prompt, ReviewOf
 from blip2_widget.store import Review
 
 
 class Rows:
     """What stands in each row of a board, with what people said of it."""
 
-    def __init__(self, board: Board, review_of: Callable[[int, int], Review | None]) -> None:
+    def __init__(self, board: Board, review_of: ReviewOf) -> None:
         self._board = board
         self.review = review_of
         self.labels = board.column.labels

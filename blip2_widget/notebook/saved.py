@@ -24,9 +24,8 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from blip2_widget.data.frames import ReviewOf
 from blip2_widget.notebook.snapshot import EMPTY_PAGE, settled, snapshot_html
-from blip2_widget.run import Board
+from blip2_widget.run import Board, ReviewOf
 
 #: Seconds from a change to the page with it; by then the gallery is drawn and hides the page.
 _DELAY = 2.0

@@ -15,10 +15,10 @@ import base64
 from html import escape
 from unicodedata import category
 
-from blip2_widget.data.frames import Reviewed, ReviewOf
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import still
-from blip2_widget.run import Board, Cell
+from blip2_widget.run import Board, Cell, ReviewOf
+from blip2_widget.store import Review
 
 #: The longest side of a thumbnail, and tiles a row where no styles make them flow.
 _PIXELS = 160
@@ -129,7 +129,7 @@ def _tile(board: Board, row: int, review_of: ReviewOf | None, *, pictured: bool 
     )
 
 
-def _cell(cell: Cell, name: str, review: Reviewed | None) -> str:
+def _cell(cell: Cell, name: str, review: Review | None) -> str:
     asked = ": ".join(filter(None, (_text(name, _LABEL), _text(cell.prompt, _PROMPT))))
     question = f'<div dir="auto" style="{_FAINT};margin-top:4px">{asked}</div>' if asked else ""
     if cell.error is not None:

@@ -4,7 +4,7 @@ from blip2_widget.run.board import Board, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.pictures import Pictures
-from blip2_widget.run.reviews import Reviews, Target, target_of
+from blip2_widget.run.reviews import ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import columns_in, fill, no_such_column
 from blip2_widget.run.worker import Worker
@@ -17,6 +17,7 @@ __all__ = [
     "Pictures",
     "Progress",
     "Prompt",
+    "ReviewOf",
     "Reviews",
     "Run",
     "Target",

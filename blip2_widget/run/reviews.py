@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 from blip2_widget.errors import Blip2Error
@@ -16,6 +17,9 @@ from blip2_widget.run.board import Board
 from blip2_widget.store import Review, Store
 
 Action = Literal["accept", "reject", "flag", "clear", "correct"]
+
+#: The word on a row's and a prompt's answer, None where nobody said anything.
+ReviewOf = Callable[[int, int], Review | None]
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +123,11 @@ class Reviews:
             return None
         cell, checkpoint = board.cell(row, prompt), board.run_of(prompt).located.checkpoint
         return self.get(key, cell.prompt, cell.kind, checkpoint.known_as)
+
+    def over(self, board: Board) -> ReviewOf:
+        """`of` for all cells of a board, what the store has being read at once."""
+        self.load(board.pictures.keys.values())
+        return partial(self.of, board)
 
     def act(self, target: Target, action: Action, text: str | None = None) -> Review | None:
         """Review an answer, and return what now counts.

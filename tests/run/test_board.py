@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -73,3 +74,9 @@ def test_what_is_asked_after_comparing_models_is_asked_of_the_first(
 ) -> None:
     result = blip2_widget.compare(noise[:1], models=["demo", str(tiny_opt)], start=False)
     assert result._asking.model == "demo" and result.board.comparing
+
+
+@pytest.mark.parametrize("look", [blip2_widget.explore, blip2_widget.caption])
+def test_on_error_is_checked_whatever_is_asked(look: Any, noise: list[Image.Image]) -> None:
+    with pytest.raises(Blip2Error, match="on_error is 'null' or 'raise', not 'loud'"):
+        look(noise[:1], on_error="loud")
