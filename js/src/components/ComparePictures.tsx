@@ -3,10 +3,11 @@ import { useState } from "preact/hooks";
 import type { Details } from "../details";
 import { plural } from "../format";
 import type { Cell, Prompt, Row } from "../protocol";
-import { type Look, STEP, WHOLE } from "../zoom";
-import { CrossIcon, MinusIcon, PlusIcon } from "./DetailIcons";
+import { type Look, WHOLE } from "../zoom";
 import { Dialog } from "./Dialog";
-import { lookOfKey, NO_PANE, nearer, type Pane, type ThumbLike, ZoomPane } from "./ZoomPane";
+import { CrossIcon } from "./Icons";
+import { CloseKnob, ZoomKnobs } from "./Knobs";
+import { lookOfKey, NO_PANE, type Pane, type ThumbLike, ZoomPane } from "./ZoomPane";
 
 /** One of the pictures that are compared. */
 export interface Compared {
@@ -58,38 +59,8 @@ export function ComparePictures(props: ComparePicturesProps) {
           <span class="lightbox-label">{plural(items.length, "picture")} side by side</span>
           <span class="lightbox-place">zoomed and moved together</span>
         </div>
-        <div class="lightbox-tools" role="group" aria-label="zoom">
-          <button
-            type="button"
-            class="knob"
-            aria-label="zoom out"
-            title="zoom out (-)"
-            onClick={() => zoom(nearer(look.peek(), 1 / STEP, pane))}
-          >
-            <MinusIcon />
-          </button>
-          <button
-            type="button"
-            class="knob"
-            aria-label="zoom in"
-            title="zoom in (+)"
-            onClick={() => zoom(nearer(look.peek(), STEP, pane))}
-          >
-            <PlusIcon />
-          </button>
-          <button
-            type="button"
-            class="knob knob-words"
-            title="the whole pictures (0)"
-            aria-pressed={Math.abs(look.value.zoom - 1) < 0.01}
-            onClick={() => zoom(WHOLE)}
-          >
-            Fit
-          </button>
-        </div>
-        <button type="button" class="knob" aria-label="close" title="close (Esc)" onClick={onClose}>
-          <CrossIcon />
-        </button>
+        <ZoomKnobs look={look} pane={pane} whole="the whole pictures" />
+        <CloseKnob onClick={onClose} />
       </header>
       <div
         class={`pictures-grid pictures-${items.length}`}

@@ -2,8 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Details } from "../details";
 import type { Turn } from "../protocol";
-import { CheckIcon, CodeIcon, SendIcon } from "./DetailIcons";
-import { AlertIcon, PencilIcon, RetryIcon } from "./Icons";
+import { AlertIcon, CheckIcon, CodeIcon, PencilIcon, RetryIcon, SendIcon } from "./Icons";
 import { Confidence, TextField } from "./ReviewedAnswer";
 
 interface ConversationProps {

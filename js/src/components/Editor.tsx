@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useTextHeight } from "./textHeight";
 
 interface EditorProps {
   label: string;
@@ -30,12 +31,7 @@ export function Editor(props: EditorProps) {
     field.current?.focus({ preventScroll: true });
     field.current?.select();
   }, []);
-  useLayoutEffect(() => {
-    const element = field.current;
-    if (!element) return;
-    element.style.height = "auto";
-    element.style.height = `${element.scrollHeight}px`;
-  }, [value]);
+  useTextHeight(field, value);
 
   const settle = (action: () => void): void => {
     settled.current = true;

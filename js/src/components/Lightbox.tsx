@@ -2,9 +2,9 @@ import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { useLayoutEffect, useState } from "preact/hooks";
 import type { Details } from "../details";
 import { count } from "../format";
-import { type Look, oneToOne, STEP, WHOLE } from "../zoom";
-import { CrossIcon, MinusIcon, NextIcon, PlusIcon, PreviousIcon } from "./DetailIcons";
+import { type Look, oneToOne, WHOLE } from "../zoom";
 import { Dialog } from "./Dialog";
+import { CloseKnob, NeighbourKnobs, ZoomKnobs } from "./Knobs";
 import {
   lookOfKey,
   NO_PANE,
@@ -81,35 +81,12 @@ export function Lightbox(props: LightboxProps) {
             {count(position + 1)} of {count(props.count)}
           </span>
         </div>
-        <div class="lightbox-tools" role="group" aria-label="zoom">
-          <button
-            type="button"
-            class="knob"
-            aria-label="zoom out"
-            title="zoom out (-)"
-            onClick={() => zoom(nearer(look.peek(), 1 / STEP, pane))}
-          >
-            <MinusIcon />
-          </button>
-          <span class="lightbox-percent">{percent(look.value, pane)}</span>
-          <button
-            type="button"
-            class="knob"
-            aria-label="zoom in"
-            title="zoom in (+)"
-            onClick={() => zoom(nearer(look.peek(), STEP, pane))}
-          >
-            <PlusIcon />
-          </button>
-          <button
-            type="button"
-            class="knob knob-words"
-            title="the whole picture (0)"
-            aria-pressed={Math.abs(look.value.zoom - 1) < 0.01}
-            onClick={() => zoom(WHOLE)}
-          >
-            Fit
-          </button>
+        <ZoomKnobs
+          look={look}
+          pane={pane}
+          whole="the whole picture"
+          between={<span class="lightbox-percent">{percent(look.value, pane)}</span>}
+        >
           <button
             type="button"
             class="knob knob-words"
@@ -120,10 +97,8 @@ export function Lightbox(props: LightboxProps) {
           >
             1:1
           </button>
-        </div>
-        <button type="button" class="knob" aria-label="close" title="close (Esc)" onClick={onClose}>
-          <CrossIcon />
-        </button>
+        </ZoomKnobs>
+        <CloseKnob onClick={onClose} />
       </header>
       <div class="lightbox-stage" data-first-focus tabIndex={0} role="group" aria-label={words}>
         <ZoomPane
@@ -134,26 +109,7 @@ export function Lightbox(props: LightboxProps) {
           look={look}
           onPane={setPane}
         >
-          <button
-            type="button"
-            class="knob lightbox-previous"
-            aria-label="previous picture"
-            title="previous (←)"
-            disabled={isFirst}
-            onClick={() => onMove(-1)}
-          >
-            <PreviousIcon />
-          </button>
-          <button
-            type="button"
-            class="knob lightbox-next"
-            aria-label="next picture"
-            title="next (→)"
-            disabled={isLast}
-            onClick={() => onMove(1)}
-          >
-            <NextIcon />
-          </button>
+          <NeighbourKnobs place="lightbox" isFirst={isFirst} isLast={isLast} onMove={onMove} />
         </ZoomPane>
       </div>
       {alt && alt !== label && (

@@ -4,8 +4,8 @@ import type { Details } from "../details";
 import { count } from "../format";
 import type { FrameColumn, History, Prompt, Row } from "../protocol";
 import { Conversation } from "./Conversation";
-import { CrossIcon, NextIcon, PreviousIcon, RedoIcon, UndoIcon, ZoomIcon } from "./DetailIcons";
-import { BrokenPictureIcon, RetryIcon } from "./Icons";
+import { BrokenPictureIcon, CrossIcon, RedoIcon, RetryIcon, UndoIcon, ZoomIcon } from "./Icons";
+import { NeighbourKnobs } from "./Knobs";
 import { LONG } from "./Lightbox";
 import { ReviewedAnswer, reviewKey } from "./ReviewedAnswer";
 import { type ThumbLike, usePicture } from "./ZoomPane";
@@ -79,26 +79,7 @@ export function Panel(props: PanelProps) {
   return (
     <aside ref={root} class="detail" aria-labelledby={title} tabIndex={-1} onKeyDown={onKeyDown}>
       <header class="detail-head">
-        <button
-          type="button"
-          class="knob"
-          aria-label="previous picture"
-          title="previous (←)"
-          disabled={isFirst}
-          onClick={() => onMove(-1)}
-        >
-          <PreviousIcon />
-        </button>
-        <button
-          type="button"
-          class="knob"
-          aria-label="next picture"
-          title="next (→)"
-          disabled={isLast}
-          onClick={() => onMove(1)}
-        >
-          <NextIcon />
-        </button>
+        <NeighbourKnobs isFirst={isFirst} isLast={isLast} onMove={onMove} />
         <span class="detail-place">
           {count(position + 1)} of {count(props.count)}
         </span>

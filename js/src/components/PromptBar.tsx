@@ -3,6 +3,7 @@ import { count } from "../format";
 import type { AskManyRequest } from "../protocol";
 import type { Session } from "../session";
 import { AskIcon } from "./Icons";
+import { useTextHeight } from "./textHeight";
 
 type Scope = AskManyRequest["scope"];
 
@@ -36,13 +37,7 @@ export function PromptBar({ session }: { session: Session }) {
   const names = word ? matching(session, word.text) : [];
   const current = Math.min(choice, names.length - 1);
 
-  // The text may be shorter than it was: only what it needs is its height.
-  useLayoutEffect(() => {
-    const element = field.current;
-    if (!element) return;
-    element.style.height = "auto";
-    if (element.scrollHeight > 0) element.style.height = `${element.scrollHeight}px`;
-  }, [text]);
+  useTextHeight(field, text);
 
   const put = (value: string, at: number): void => {
     setText(value);

@@ -1,8 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Details } from "../details";
 import type { Cell, Prompt, Review, ReviewRequest, Row } from "../protocol";
-import { CheckIcon, CrossIcon, FlagIcon } from "./DetailIcons";
-import { AlertIcon, PencilIcon, RetryIcon } from "./Icons";
+import { AlertIcon, CheckIcon, CrossIcon, FlagIcon, PencilIcon, RetryIcon } from "./Icons";
+import { useTextHeight } from "./textHeight";
 
 type Action = ReviewRequest["action"];
 
@@ -307,12 +307,7 @@ export function TextField(props: TextFieldProps) {
     field.current?.focus({ preventScroll: true });
     field.current?.select();
   }, []);
-  useLayoutEffect(() => {
-    const element = field.current;
-    if (!element) return;
-    element.style.height = "auto";
-    element.style.height = `${element.scrollHeight}px`;
-  }, [value]);
+  useTextHeight(field, value);
   return (
     <textarea
       ref={field}
