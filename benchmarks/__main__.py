@@ -105,7 +105,10 @@ def main() -> None:
         print("\nThe bars are promises about full-size checkpoints: this run says nothing of them.")
     rows = rows_of(records)
     if rows:
-        draw(rows, options.out / "speed.svg", machine)
+        try:
+            draw(rows, options.out / "speed.svg", machine)
+        except ModuleNotFoundError:
+            print("\nNo plot: for speed.svg, pip install 'blip2-widget[benchmark]'")
 
 
 def _options() -> argparse.Namespace:

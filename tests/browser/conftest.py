@@ -26,7 +26,13 @@ __all__ = ["TIMEOUT", "Notebook"]
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 #: What JupyterLab itself logs as an error, and is none of the gallery's.
-_NOT_OURS = ("favicon", "Failed to load resource", "webpack-dev-server", "widget model not found")
+_NOT_OURS = (
+    "favicon",
+    "Failed to load resource",
+    "webpack-dev-server",
+    "widget model not found",
+    "Could not restore the debugger state",  # of a kernel that was killed
+)
 
 
 @pytest.fixture(scope="session")
