@@ -85,7 +85,7 @@ def _wait_for_answer(result: Any, question: str) -> float:
 
 
 def _wait(result: Any, began: float) -> float:
-    while not _has_begun(result.run.cells[0][0]):
+    while not _has_begun(result.run.cell(0, 0)):
         time.sleep(0.002)
     seconds = time.perf_counter() - began
     result.wait()  # the next question finds nothing of this one under way

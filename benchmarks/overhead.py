@@ -113,6 +113,6 @@ def _ours(variant: str) -> Any:
             max_new_tokens=NEW_TOKENS,
             cache=False,
         ).wait()
-        return [row[0].answer or "" for row in result.run.cells]
+        return [result.run.cell(row, 0).answer or "" for row in range(len(result.board))]
 
     return answers

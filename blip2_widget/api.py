@@ -338,22 +338,14 @@ class Asking:
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:
     """The first `n` rows, or `sample` rows drawn at random, in the column's order."""
     total = len(column.values)
-    rows = list(range(total))[:n]
+    rows: Sequence[int] = range(total)[:n]
     if sample is not None and sample < len(rows):
         rows = sorted(random.Random(seed).sample(rows, sample))
-    if len(rows) == total:
-        return column
-    return dataclasses.replace(
-        column,
-        values=[column.values[row] for row in rows],
-        labels=[column.labels[row] for row in rows],
-        index=column.index[rows] if hasattr(column.index, "take") else rows,
-        frame=take_rows(column.frame, rows),
-    )
+    return column if len(rows) == total else column.take(rows, take_rows(column.frame, rows))
 
 
-def _texts(prompt: Prompt, column: Column) -> list[str]:
-    """The prompt on every row, its {column} fields filled in."""
+def _texts(prompt: Prompt, column: Column) -> str | list[str]:
+    """The prompt as it is for all rows, or on every row, its {column} fields filled in."""
     names = columns_in(prompt.text)
     if names and column.frame is None:
         raise Blip2Error(
@@ -362,7 +354,7 @@ def _texts(prompt: Prompt, column: Column) -> list[str]:
         )
     values = {name: row_values(column.frame, name) for name in names}
     if not names:
-        return [fill(prompt.text, str)] * len(column.values)
+        return fill(prompt.text, str)
     return [
         fill(prompt.text, lambda name, row=row: values[name][row])  # type: ignore[misc]
         for row in range(len(column.values))

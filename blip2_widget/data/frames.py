@@ -50,7 +50,7 @@ def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
         base = pd.DataFrame({name: list(frame[name]) for name in frame.columns})
     elif frame is None or not hasattr(frame, "iloc"):
         base = pd.DataFrame(
-            {column.name or "image": pd.Series(column.values, dtype=object)}
+            {column.name or "image": pd.Series(list(column.values), dtype=object)}
         ).set_axis(pd.Index(column.index), axis=0)
     else:
         base = frame.copy()

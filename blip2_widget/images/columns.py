@@ -15,6 +15,7 @@ from PIL.Image import Image, registered_extensions
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images.errors import shortly
+from blip2_widget.images.values import LazyValues
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,20 @@ class Column:
     name: str | None = None
     frame: Any = None
 
+    def take(self, rows: Sequence[int], frame: Any) -> Column:
+        """The column of these rows alone, and of a frame that has them."""
+        values = LazyValues(self.values.__getitem__, rows)
+        index = self.index.take(list(rows)) if hasattr(self.index, "take") else rows
+        return Column(values, _Labels(values, index), index, self.name, frame)
+
 
 def read_column(target: Any, *, frame: Any = None) -> Column:
     """A column of pictures from a data frame's column, a list, an array of pictures, a glob, a
     folder, or one picture.
 
-    pandas' index is kept; other columns are numbered from 0. Raises Blip2Error in one line for
-    anything else, for a glob that matches nothing and for a folder without pictures.
+    Values are read from what holds them one by one, as they are needed. pandas' index is kept;
+    other columns are numbered from 0. Raises Blip2Error in one line for anything else, for a glob
+    that matches nothing and for a folder without pictures.
     """
     if isinstance(target, str | Path):
         return _from_path(target, frame)
@@ -46,13 +54,14 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
     if isinstance(target, np.ndarray) or hasattr(target, "detach"):  # or a torch tensor
         if target.ndim in (2, 3) and target.dtype != object:
             return _column([target], frame=frame)
-        return _column([target.item()] if target.ndim == 0 else list(target), frame=frame)
+        return _column([target.item()] if target.ndim == 0 else _lazy(target), frame=frame)
     if isinstance(target, list | tuple):
         return _column(list(target), frame=frame)
     if is_table(target):
         raise _not_a_column(target)
     if hasattr(target, "iloc"):  # a pandas Series
-        return _column(list(target), target.index, _name(target.name), frame)
+        # A copy, since the caller may change the frame; where it holds objects, of references.
+        return _column(_lazy(target.array.copy()), target.index, _name(target.name), frame)
     if hasattr(target, "__next__") or callable(target):
         raise Blip2Error(
             f"a {type(target).__name__} is no column of pictures; give a column, or list(…) of it"
@@ -60,8 +69,12 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
     return _from_series(target, frame)
 
 
+def _lazy(holder: Any) -> LazyValues:
+    return LazyValues(holder.__getitem__, range(len(holder)))
+
+
 def _column(
-    values: list[Any], index: Any = None, name: str | None = None, frame: Any = None
+    values: Sequence[Any], index: Any = None, name: str | None = None, frame: Any = None
 ) -> Column:
     if frame is not None and len(frame) != len(values):
         raise Blip2Error(
@@ -164,12 +177,13 @@ def _from_series(target: Any, frame: Any) -> Column:
         series = nw.from_native(target, series_only=True)
     except TypeError:
         if hasattr(target, "__len__") and hasattr(target, "__getitem__"):
-            return _column(list(target), frame=frame)
+            return _column(_lazy(target), frame=frame)
         raise Blip2Error(
             f"a {type(target).__name__} is no column of pictures; give one such as df.image, "
             'a list, or a glob such as "photos/*.jpg"'
         ) from None
-    return _column(series.to_list(), name=_name(series.name) or None, frame=frame)
+    values = LazyValues(series.item, range(len(series)))
+    return _column(values, name=_name(series.name) or None, frame=frame)
 
 
 #: How a column of pictures is likely called, and how a text that stands for one likely ends.

@@ -56,11 +56,11 @@ class Board:
     def cell(self, row: int, prompt: int) -> Cell:
         """What was asked of a row under a prompt, and what came of it."""
         run, at = self._places[prompt]
-        return run.cells[row][at]
+        return run.cell(row, at)
 
     def cells(self, row: int) -> list[Cell]:
         """A row's cells, in the order of `prompts`."""
-        return [run.cells[row][at] for run, at in self._places]
+        return [run.cell(row, at) for run, at in self._places]
 
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture anew, ahead of everything that is queued."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from blip2_widget.model import Kind
+from blip2_widget.model import Kind, kind_of
 
 #: `unasked` is a cell that its run leaves alone until a person asks it.
 State = Literal["waiting", "running", "done", "error", "cancelled", "unasked"]
@@ -45,7 +45,7 @@ class Cell:
     edition: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One cell to be answered, as it stood when it was queued."""
 
@@ -57,30 +57,32 @@ class Task:
 class CellGrid:
     """All cells of a run, rows by prompts, and how many are in which state.
 
-    Every change is made under `lock`. One to a task is dropped where its cell was asked anew
-    since, or has its answer.
+    A cell takes room only from its first change on, so that a million rows of which few are asked
+    cost what these few do. Every change is made under `lock`. One to a task is dropped where its
+    cell was asked anew since, or has its answer.
     """
 
     def __init__(
         self,
         prompts: Sequence[Prompt],
-        texts: Sequence[Sequence[str]],
+        texts: Sequence[str | Sequence[str]],
         rows: int,
         asked: Collection[int] | None = None,
     ) -> None:
-        """`texts[prompt][row]` is each prompt's text on each row; `asked` are the rows that are to
+        """`texts` has each prompt's text, or its text on each row; `asked` are the rows that are to
         be answered, all of them where it is None."""
         self.lock = threading.RLock()
-        self.rows = [
-            [Cell(texts[at][row], prompt.kind) for at, prompt in enumerate(prompts)]
-            for row in range(rows)
-        ]
+        self.asked: Sequence[int] = range(rows) if asked is None else sorted(set(asked))
+        self._asked: Collection[int] = self.asked if asked is None else frozenset(asked)
+        self._kinds: list[Kind] = [prompt.kind for prompt in prompts]
+        self._texts = texts
+        self._touched: list[dict[int, Cell]] = [{} for _ in prompts]
+        #: How many of the asked cells were never changed, and what they all are.
+        self._untouched = len(self.asked) * len(prompts)
+        self._state: State = "waiting"
         self.counts: Counter[State] = Counter()
-        self.counts["waiting"] = rows * len(prompts)
-        if asked is not None:
-            for row in set(range(rows)).difference(asked):
-                for cell in self.rows[row]:
-                    self._move(cell, "unasked")
+        self.counts["waiting"] = self._untouched
+        self.counts["unasked"] = rows * len(prompts) - self._untouched
         self.cached = 0
 
     @property
@@ -88,39 +90,52 @@ class CellGrid:
         """How many cells are still to be settled."""
         return self.counts["waiting"] + self.counts["running"]
 
-    def cell(self, task: Task) -> Cell:
-        return self.rows[task.row][task.prompt]
+    def cell(self, row: int, prompt: int) -> Cell:
+        """A cell as it is now. It is not to be changed, and may be one of its own."""
+        return self._touched[prompt].get(row) or self._new(row, prompt)
 
-    def tasks(self, rows: Iterable[int], *states: State) -> list[Task]:
-        """A task for every cell of the rows that is in one of the states."""
+    def tasks(self, rows: Iterable[int] | None, *states: State) -> list[Task]:
+        """A task for every cell of the rows that is in one of the states; for no rows given, for
+        every cell that was ever changed."""
+        if rows is None:
+            rows = sorted(set().union(*self._touched))
         return [
-            Task(row, at, cell.edition)
+            Task(row, prompt, cell.edition)
             for row in rows
-            for at, cell in enumerate(self.rows[row])
+            for prompt in range(len(self._kinds))
+            for cell in [self.cell(row, prompt)]
             if cell.state in states
         ]
 
     def is_open(self, task: Task) -> bool:
         """Whether the task's cell still waits for the task's answer."""
-        cell = self.cell(task)
+        cell = self.cell(task.row, task.prompt)
         return cell.state in ("waiting", "running") and cell.edition == task.edition
 
     def set(self, tasks: Iterable[Task], state: State) -> None:
         with self.lock:
             for task in tasks:
                 if self.is_open(task):
-                    self._move(self.cell(task), state)
+                    self._move(self._own(task), state)
+
+    def set_untouched(self, state: State) -> bool:
+        """Put all cells that were asked and never changed into a state; whether that is another."""
+        with self.lock:
+            before, self._state = self._state, state
+            self.counts[before] -= self._untouched
+            self.counts[state] += self._untouched
+            return self._untouched > 0 and before != state
 
     def hear(self, task: Task, text: str) -> None:
         """Take the beginning of an answer."""
         with self.lock:
             if self.is_open(task):
-                self.cell(task).partial = text
+                self._own(task).partial = text
 
     def answer(self, task: Task, text: str, logprob: float | None, *, cached: bool) -> None:
         with self.lock:
             if self.is_open(task):
-                cell = self.cell(task)
+                cell = self._own(task)
                 self._move(cell, "done")
                 cell.answer, cell.logprob, cell.cached = text, logprob, cached
                 self.cached += cached
@@ -128,19 +143,35 @@ class CellGrid:
     def fail(self, task: Task, message: str) -> None:
         with self.lock:
             if self.is_open(task):
-                cell = self.cell(task)
+                cell = self._own(task)
                 self._move(cell, "error")
                 cell.error = " ".join(message.split())
 
-    def reopen(self, row: int, prompt: int) -> Task:
-        """Make a cell wait again, whatever stood there."""
+    def reopen(self, task: Task, text: str | None = None) -> Task:
+        """Make a task's cell wait again, whatever stood there, for another text where one is
+        given."""
         with self.lock:
-            cell = self.rows[row][prompt]
+            cell = self._own(task)
+            if text is not None:
+                cell.prompt, cell.kind = text.strip(), kind_of(text, self._kinds[task.prompt])
             self.cached -= cell.cached
             self._move(cell, "waiting")
             cell.answer, cell.logprob, cell.error, cell.cached = None, None, None, False
             cell.edition += 1
-            return Task(row, prompt, cell.edition)
+            return Task(task.row, task.prompt, cell.edition)
+
+    def _new(self, row: int, prompt: int) -> Cell:
+        text = self._texts[prompt]
+        state = self._state if row in self._asked else "unasked"
+        return Cell(text if isinstance(text, str) else text[row], self._kinds[prompt], state)
+
+    def _own(self, task: Task) -> Cell:
+        """A task's cell, to be changed."""
+        touched = self._touched[task.prompt]
+        if task.row not in touched:
+            touched[task.row] = self._new(task.row, task.prompt)
+            self._untouched -= task.row in self._asked
+        return touched[task.row]
 
     def _move(self, cell: Cell, state: State) -> None:
         self.counts[cell.state] -= 1

@@ -208,7 +208,7 @@ class Chats:
 
     def _hear(self, conversation: _Conversation, turn: Turn, run: Run) -> None:
         """Take over what has become of a run's one cell."""
-        cell = run.cells[0][0]
+        cell = run.cell(0, 0)
         state, partial = cell.state, cell.partial
         if state in ("waiting", "running"):
             with self._changed:

@@ -66,7 +66,14 @@ class Pictures:
 
     def load(self, row: int) -> Image:
         """A row's picture in RGB; raises ImageError where it has none that can be read."""
-        return load_image(self._column.values[row], **self._limits)
+        try:
+            value = self._column.values[row]
+        except Exception as error:  # whatever a data set raises that decodes what it holds
+            label = self._column.index[row]
+            raise ImageError(
+                "truncated", f"row {label} cannot be read: {type(error).__name__}: {error}"
+            ) from None
+        return load_image(value, **self._limits)
 
     def look_up(self, rows: Iterable[int]) -> None:
         """Learn the keys of files that were seen before, opening none of them."""

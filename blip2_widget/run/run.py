@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column
@@ -30,12 +28,12 @@ from blip2_widget.model import (
     batch_sizes,
     free_bytes,
     is_out_of_memory,
-    kind_of,
     read_machine,
 )
 from blip2_widget.run.answers import Answers, Reports, Wanted
 from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
 from blip2_widget.run.pictures import Picture, Pictures
+from blip2_widget.run.queue import Queue
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
 
@@ -71,13 +69,13 @@ class Chunk:
 
 
 class Run:
-    """Prompts over a column's rows. `start` queues it; `cells[row][prompt]` fill in."""
+    """Prompts over a column's rows. `start` queues it; then the cells fill in."""
 
     def __init__(
         self,
         column: Column,
         prompts: Sequence[Prompt],
-        texts: Sequence[Sequence[str]],
+        texts: Sequence[str | Sequence[str]],
         *,
         title: str,
         located: Located,
@@ -93,7 +91,7 @@ class Run:
         rows: Collection[int] | None = None,
         beside: Pictures | None = None,
     ) -> None:
-        """`texts[prompt][row]` is each prompt's text on each row. Only `rows` are answered, where
+        """`texts` has each prompt's text, or its text on each row. Only `rows` are answered, where
         they are given. `beside` are the pictures of another run over this column. With `refresh`
         stored answers are computed again. What the `better` variants answered is taken too.
         `batch_size` counts answers; None takes one that suits the device and its memory."""
@@ -115,10 +113,11 @@ class Run:
         self._lock = self._grid.lock
         self._finished = threading.Event()
         self._cancel = threading.Event()
-        self._pending: deque[Task] = deque()
-        self._urgent: deque[Task] = deque()
+        self._pending = Queue(len(self.prompts))
+        self._urgent = Queue(len(self.prompts))
         self._parked: dict[bool, Chunk] = {}
-        self._to_look_up: deque[int] = deque()
+        #: How many of the asked rows were looked up before any picture is opened.
+        self._looked_up = len(self._grid.asked)
         self._stopping: set[Task] = set()
         self._resident: Resident | None = None
         self._engine: Engine | None = None
@@ -137,9 +136,10 @@ class Run:
     def start(self) -> Run:
         """Queue every cell."""
         with self._lock:
-            self._pending.extend(self._grid.tasks(range(len(self.cells)), "waiting"))
+            self._grid.set_untouched("waiting")
+            self._pending.set_rows(self._grid.asked)
             if not self._refresh:
-                self._to_look_up.extend(range(len(self.cells)))
+                self._looked_up = 0
             self._started = time.monotonic()
         # Looking up is quick and goes first: what is stored waits for no other run.
         self._worker.submit(self, urgent=True)
@@ -161,42 +161,40 @@ class Run:
         with self._lock:
             self._cancel.set()
             self._cancel = threading.Event()
-            left = [*self._pending, *self._urgent]
+            left = self._pending.clear() + self._urgent.clear()
             left += [task for chunk in self._parked.values() for task in chunk.tasks]
-            self._pending.clear()
-            self._urgent.clear()
             self._parked.clear()
-            self._to_look_up.clear()
-            self._stopping = set(self._grid.tasks(range(len(self.cells)), "running"))
+            self._looked_up = len(self._grid.asked)
+            self._stopping = set(self._grid.tasks(None, "running"))
             self.pictures.leave()
             self._grid.set(left, "cancelled")
+            all_left = self._grid.set_untouched("cancelled")
             self._finish_if_idle()
-        self._announce({task.row for task in left})
+        self._announce(self._grid.asked if all_left else {task.row for task in left})
 
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture anew, ahead of everything that is queued."""
         with self._lock:
-            cell = self.cells[row][prompt]
-            cell.kind = kind_of(text, self.prompts[prompt].kind)
-            cell.prompt = text.strip()
-            self._requeue([self._grid.reopen(row, prompt)], urgent=True)
+            self._requeue([self._grid.reopen(Task(row, prompt, 0), text)], urgent=True)
 
     def retry(self, rows: Iterable[int] | None = None) -> None:
         """Ask again what failed or was cancelled: given rows ahead of what is queued, or all."""
         with self._lock:
-            chosen = range(len(self.cells)) if rows is None else rows
-            failed = self._grid.tasks(chosen, "error", "cancelled")
-            failed += [t for t in self._grid.tasks(chosen, "running") if t in self._stopping]
+            failed = self._grid.tasks(rows, "error", "cancelled")
+            failed += [t for t in self._grid.tasks(rows, "running") if t in self._stopping]
             for task in failed:
                 self.pictures.forget(task.row)
-            tasks = [self._grid.reopen(task.row, task.prompt) for task in failed]
-            self._requeue(tasks, urgent=rows is not None)
+            tasks = [self._grid.reopen(task) for task in failed]
+            untouched = rows is None and self._grid.set_untouched("waiting")
+            if untouched:
+                self._pending.set_rows(self._grid.asked)
+            self._requeue(tasks, urgent=rows is not None, anyway=untouched)
 
     def count_stored(self) -> int:
         """How many answers the store has for files that were seen before; opens no picture."""
         with self._lock:
-            self._to_look_up.extend(range(len(self.cells)))
-        while self._to_look_up:
+            self._looked_up = 0
+        while self._is_looking_up:
             self._look_up_known_files()
         return self._grid.counts["done"]
 
@@ -204,10 +202,9 @@ class Run:
         """Call `listener` whenever rows change, or with no rows when only the progress does."""
         self._listeners.append(listener)
 
-    @property
-    def cells(self) -> list[list[Cell]]:
-        """`cells[row][prompt]`: what was asked and what came of it."""
-        return self._grid.rows
+    def cell(self, row: int, prompt: int) -> Cell:
+        """What was asked of a row under a prompt, and what came of it, now."""
+        return self._grid.cell(row, prompt)
 
     @property
     def progress(self) -> Progress:
@@ -245,7 +242,7 @@ class Run:
             return False
 
     def _step(self, urgent: bool) -> bool:
-        if self._to_look_up and not (urgent and self._has_typed()):
+        if self._is_looking_up and not (urgent and self._has_typed()):
             self._look_up_known_files()
             return True
         chunk = self._take(urgent)
@@ -263,7 +260,7 @@ class Run:
             engine = self._loaded_engine(urgent)
             if engine is None:
                 self._park(chunk, urgent)
-                return bool(self._to_look_up)
+                return self._is_looking_up
             self._compute(engine, chunk)
         self._end_chunk(chunk)
         return True
@@ -282,10 +279,8 @@ class Run:
                 return parked
             queue = self._urgent if urgent else self._pending
             tasks: list[Task] = []
-            while queue and (len(tasks) < self._chunk_size or queue[0].row == tasks[-1].row):
-                task = queue.popleft()
-                if self._grid.is_open(task):
-                    tasks.append(task)
+            while len(tasks) < self._chunk_size and (of_row := queue.pop()):
+                tasks += filter(self._grid.is_open, of_row)
             if not tasks:
                 return None
             self._grid.set(tasks, "running")
@@ -308,7 +303,7 @@ class Run:
         self._announce({row for row, picture in chunk.pictures.items() if picture.error})
         with self._lock:
             queue = self._urgent if chunk.urgent else self._pending
-            upcoming = [task.row for task in islice(queue, self._chunk_size)]
+            upcoming = queue.ahead(self._chunk_size)
         self.pictures.open_ahead(upcoming)
         chunk.wanted = self._give_stored(chunk.tasks)
         chunk.is_open = True
@@ -320,12 +315,15 @@ class Run:
         if not chunk.urgent:
             self._worker.give_way()
 
+    @property
+    def _is_looking_up(self) -> bool:
+        return self._looked_up < len(self._grid.asked)
+
     def _look_up_known_files(self) -> None:
         """Give out stored answers of files that were seen before, opening none of them."""
         with self._lock:
-            rows = [
-                self._to_look_up.popleft() for _ in range(min(_LOOK_UP_ROWS, len(self._to_look_up)))
-            ]
+            rows = self._grid.asked[self._looked_up : self._looked_up + _LOOK_UP_ROWS]
+            self._looked_up += len(rows)
         self.pictures.look_up(rows)
         self._give_stored(self._grid.tasks(rows, "waiting"))
 
@@ -336,7 +334,9 @@ class Run:
                 task: self._answers.want(key, cell.prompt, cell.kind)
                 for task in tasks
                 # Read once: another run beside this one may forget it meanwhile.
-                for key, cell in [(self.pictures.keys.get(task.row), self._grid.cell(task))]
+                for key, cell in [
+                    (self.pictures.keys.get(task.row), self._grid.cell(task.row, task.prompt))
+                ]
                 if key is not None and self._grid.is_open(task)
             }
         stored = self._answers.stored(wanted.values())
@@ -471,8 +471,9 @@ class Run:
 
     # --- state --------------------------------------------------------------------------------
 
-    def _requeue(self, tasks: Sequence[Task], urgent: bool) -> None:
-        if not tasks:
+    def _requeue(self, tasks: Sequence[Task], urgent: bool, anyway: bool = False) -> None:
+        """Go on with these; `anyway`, where others were queued already."""
+        if not tasks and not anyway:
             return
         for task in tasks:
             self.pictures.errors.pop(task.row, None)
@@ -488,14 +489,13 @@ class Run:
 
     def _fail(self, error: Blip2Error) -> None:
         """Stop the whole run: nothing of it can be computed."""
-        rows = range(len(self.cells))
         with self._lock:
             self._failure = error  # before anything can tell a waiting thread that this has ended
             self.cancel()
-            self._grid.set(self._grid.tasks(rows, "waiting", "running"), "cancelled")
+            self._grid.set(self._grid.tasks(None, "waiting", "running"), "cancelled")
             self._release()
             self._end("failed", str(error))
-        self._announce(rows)
+        self._announce(range(len(self.column.values)))
 
     def _finish_if_idle(self) -> None:
         if self._grid.open:

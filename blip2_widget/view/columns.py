@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from blip2_widget.view.errors import unknown
 
 Kind = Literal["text", "number", "bool"]
-Objects = NDArray[np.object_]
 Floats = NDArray[np.float64]
 
 #: The most columns that are shown, and the longest text of one value.
@@ -27,6 +27,8 @@ _MOST_COLUMNS = 50
 _LONGEST = 200
 #: How many values of a column that may hold anything are looked at, to say what it holds.
 _LOOKED_AT = 200
+#: How many values of a column are held at once, while all are read.
+_READ = 10_000
 
 
 class ShownColumn(TypedDict):
@@ -44,11 +46,15 @@ class _Source(Protocol):
     @property
     def kind(self) -> Kind: ...
     @property
+    def count(self) -> int:
+        """How many rows there are."""
+
+    @property
     def at(self) -> Callable[[int], Any]:
         """Gives one value, by its row."""
 
-    def all(self) -> Iterable[Any]:
-        """Every value, in order."""
+    def between(self, start: int, stop: int) -> Sequence[Any]:
+        """The values of these rows, in order."""
 
     def numbers(self) -> Floats | None:
         """Every value as a number, where that can be had faster than one by one."""
@@ -67,7 +73,6 @@ class FrameColumns:
         self._sources = {each.name: each for each in reversed(sources)}  # the first of one name
         names = list(dict.fromkeys(each.name for each in sources))[:_MOST_COLUMNS]
         self._sources = {name: self._sources[name] for name in names}
-        self._texts: dict[str, Objects] = {}
         self._numbers: dict[str, Floats] = {}
 
     @property
@@ -88,16 +93,20 @@ class FrameColumns:
         found = [as_text(each.at(row)) for each in self._sources.values()]
         return [None if text is None else text[:_LONGEST] for text in found]
 
-    def texts(self, name: str) -> Objects:
-        """A whole column as texts, uncut; None where a value is missing. Kept once it was read."""
-        if name not in self._texts:
-            source = self._source(name)
-            alike: dict[str, str] = {}  # a value that comes again is kept once
-            found = [as_text(value) for value in source.all()]
-            array = np.empty(len(found), dtype=object)
-            array[:] = [text and alike.setdefault(text, text) for text in found]
-            self._texts[name] = array
-        return self._texts[name]
+    def texts(self, name: str) -> Iterator[str | None]:
+        """A whole column as texts, uncut; None where a value is missing."""
+        return map(as_text, _all(self._source(name)))
+
+    def texts_of(self, rows: Sequence[int]) -> Iterable[Sequence[str | None]]:
+        """Each row's values of the columns of texts, uncut; a range of rows is read the fastest."""
+        texts = [each for each in self._sources.values() if each.kind == "text"]
+        if isinstance(rows, range):
+            columns = [each.between(rows.start, rows.stop) for each in texts]
+        else:
+            columns = [[each.at(row) for row in rows] for each in texts]
+        if not columns:
+            return repeat((), len(rows))
+        return zip(*(map(as_text, values) for values in columns), strict=True)
 
     def numbers(self, name: str) -> Floats:
         """A whole column as numbers; NaN where a value is missing. Kept once it was read."""
@@ -105,7 +114,7 @@ class FrameColumns:
             source = self._source(name)
             array = source.numbers()
             if array is None:
-                array = np.array([_as_number(value) for value in source.all()], dtype=np.float64)
+                array = np.array([_as_number(value) for value in _all(source)], dtype=np.float64)
             self._numbers[name] = array
         return self._numbers[name]
 
@@ -177,6 +186,12 @@ def _kind_of_value(value: Any) -> Kind | Literal["missing"] | None:
     return "number" if isinstance(value, numbers.Number) else "text"
 
 
+def _all(source: _Source) -> Iterator[Any]:
+    """Every value, few of them at a time."""
+    for start in range(0, source.count, _READ):
+        yield from source.between(start, start + _READ)
+
+
 # --- frames -------------------------------------------------------------------------------------
 
 
@@ -207,8 +222,12 @@ class _Series:
     #: Gives one value: pandas' own way takes a tenth of the time.
     at: Callable[[int], Any]
 
-    def all(self) -> Iterable[Any]:
-        values: Iterable[Any] = self.series.to_list()
+    @property
+    def count(self) -> int:
+        return len(self.series)
+
+    def between(self, start: int, stop: int) -> Sequence[Any]:
+        values: list[Any] = self.series[start:stop].to_list()
         return values
 
     def numbers(self) -> Floats | None:
@@ -254,8 +273,12 @@ class _DatasetColumn:
     def at(self, row: int) -> Any:
         return self._named(self.rows[row][self.name])
 
-    def all(self) -> Iterable[Any]:
-        return [self._named(value) for value in self.rows[self.name]]
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def between(self, start: int, stop: int) -> Sequence[Any]:
+        return [self._named(value) for value in self.rows[start:stop][self.name]]
 
     def numbers(self) -> Floats | None:
         return None

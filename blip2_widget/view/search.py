@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -80,9 +80,12 @@ def _is_indexed(term: str) -> bool:
 
 
 class SearchIndex:
-    """The index over rows whose texts `read` gives. Built at the first search or by `build`."""
+    """The index over rows whose texts `read` gives, each row's in turn. Built at the first search
+    or by `build`."""
 
-    def __init__(self, read: Callable[[int], Iterable[str]], count: int) -> None:
+    def __init__(
+        self, read: Callable[[Sequence[int]], Iterable[Iterable[str]]], count: int
+    ) -> None:
         self._read = read
         self._count = count
         self._lock = threading.RLock()
@@ -166,7 +169,7 @@ class SearchIndex:
             raise
         return bool(rows)
 
-    def _index(self, rows: Iterable[int]) -> None:
+    def _index(self, rows: Sequence[int]) -> None:
         """Index rows in one go, but those whose texts are what they were."""
         changes = list(self._changes(rows))
         if not changes:
@@ -181,9 +184,9 @@ class SearchIndex:
         self._hashes[[row for row, _, _ in changes]] = [number for _, _, number in changes]
         self._found.clear()
 
-    def _changes(self, rows: Iterable[int]) -> Iterator[tuple[int, str, int]]:
-        for row in rows:
-            text = clean(f" {BETWEEN} ".join(self._read(row)))
+    def _changes(self, rows: Sequence[int]) -> Iterator[tuple[int, str, int]]:
+        for row, texts in zip(rows, self._read(rows), strict=True):
+            text = clean(f" {BETWEEN} ".join(texts))
             number = hash(text)
             if number != self._hashes[row]:
                 yield row, text, number

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.view.columns import FrameColumns, Objects
+from blip2_widget.view.columns import FrameColumns
 from blip2_widget.view.errors import unknown
 from blip2_widget.view.query import Filter, Query
 from blip2_widget.view.rows import Rows
@@ -49,7 +50,6 @@ class Table:
         self._changed_lock = threading.Lock()
         self._changed: set[int] = set()
         self._prompts = len(rows.prompts)
-        self._texts: list[Objects] | None = None
 
     # --- changes ----------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Table:
         with self.lock:
             if _PICTURE not in self._values:
                 self.catch_up()
-                self._values[_PICTURE] = Texts(self.rows.picture_key, self.count)
+                self._values[_PICTURE] = self._texts(self.rows.picture_key)
             values = self._values[_PICTURE]
         assert isinstance(values, Texts)
         return values
@@ -188,27 +188,26 @@ class Table:
         if key == "row":
             return Numbers(np.arange(count, dtype=np.float64))
         if key == "label":
-            return _Fixed(rows.labels.__getitem__, count)
+            return Texts(map(rows.labels.__getitem__, range(count)), count)
         if key == "error":
-            return Texts(lambda row: _truth(rows.picture_error(row) is not None), count)
+            return self._texts(lambda row: _truth(rows.picture_error(row) is not None))
         if key == "agreement":
-            return Texts(self._agreement, count)
+            return self._texts(self._agreement)
         raise unknown("key", key, self.keys)
 
     def _column(self, name: str) -> Values:
         if self.columns.kind(name) == "number":
             return Numbers(self.columns.numbers(name))
-        texts = self.columns.texts(name)
-        return _Fixed(texts.__getitem__, self.count)
+        return Texts(self.columns.texts(name), self.count)
 
     def _of_answers(self, kind: str, prompt: int) -> Values:
         rows, count = self.rows, self.count
         if kind == "answer":
-            return Texts(partial(_answer, rows, prompt), count)
+            return self._texts(partial(_answer, rows, prompt))
         if kind == "state":
-            return Texts(lambda row: rows.cell(row, prompt).state, count)
+            return self._texts(lambda row: rows.cell(row, prompt).state)
         if kind == "review":
-            return Texts(partial(_review, rows, prompt), count, missing="none", parts=str.split)
+            return self._texts(partial(_review, rows, prompt), missing="none", parts=str.split)
         read = partial(_confidence, rows, prompt)
         return Numbers(np.fromiter(map(read, range(count)), np.float64, count), read)
 
@@ -221,13 +220,20 @@ class Table:
 
     # --- texts ------------------------------------------------------------------------------------
 
-    def _searched(self, row: int) -> Iterator[str]:
-        """All that a row says."""
+    def _texts(self, read: Callable[[int], str | None], **options: Any) -> Texts:
+        return Texts(map(read, range(self.count)), self.count, read, **options)
+
+    def _searched(self, rows: Sequence[int]) -> Iterator[Iterator[str]]:
+        """All that each of the rows says."""
+        for row, texts in zip(rows, self.columns.texts_of(rows), strict=True):
+            yield self._of_row(row, texts)
+
+    def _of_row(self, row: int, texts: Iterable[str | None]) -> Iterator[str]:
         rows = self.rows
         yield rows.labels[row]
-        for texts in self._frame_texts():
-            if texts[row]:
-                yield texts[row][:_SEARCHED]
+        for text in texts:
+            if text:
+                yield text[:_SEARCHED]
         error = rows.picture_error(row)
         if error:
             yield error
@@ -241,20 +247,6 @@ class Table:
                 yield cell.error
             if review is not None and review.text:
                 yield review.text
-
-    def _frame_texts(self) -> list[Objects]:
-        if self._texts is None:
-            columns = self.columns
-            names = [name for name in columns.names if columns.kind(name) == "text"]
-            self._texts = [columns.texts(name) for name in names]
-        return self._texts
-
-
-class _Fixed(Texts):
-    """Texts that never change."""
-
-    def update(self, rows: object) -> None:
-        pass
 
 
 def _truth(value: bool) -> str:

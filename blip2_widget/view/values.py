@@ -29,13 +29,15 @@ _DIGITS = re.compile("[0-9]+")
 class Texts:
     """A text for each row. Number 0 is the missing one.
 
-    `parts` says which of the values a filter takes a text has, where they are several.
+    `read` reads a row again, where rows change. `parts` says which of the values a filter takes a
+    text has, where they are several.
     """
 
     def __init__(
         self,
-        read: Callable[[int], str | None],
+        texts: Iterable[str | None],
         count: int,
+        read: Callable[[int], str | None] | None = None,
         *,
         missing: str = "",
         parts: Callable[[str], Sequence[str]] | None = None,
@@ -47,12 +49,13 @@ class Texts:
         self._sorted: list[str] = []  # what texts sort by, in order
         self._ranks: Ints = np.zeros(1, dtype=np.int32)  # each text's place there, by its number
         self._totals: NDArray[np.intp] | None = None
-        self.codes: Ints = np.fromiter(map(self._code, map(read, range(count))), np.int32, count)
+        self.codes: Ints = np.fromiter(map(self._code, texts), np.int32, count)
 
     def update(self, rows: Sequence[int]) -> None:
         """Read these rows again."""
-        self.codes[rows] = [self._code(self._read(row)) for row in rows]
-        self._totals = None
+        if self._read is not None:
+            self.codes[rows] = [self._code(self._read(row)) for row in rows]
+            self._totals = None
 
     def _code(self, text: str | None) -> int:
         known = self._numbers.get(text)

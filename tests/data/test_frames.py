@@ -37,7 +37,9 @@ def test_the_frame_keeps_its_index_and_columns(index: str, noise: list[Image.Ima
     result = blip2_widget.caption(frame.image, frame=frame).wait(60)
     assert list(result.df.columns) == ["image", "kind", "caption"]
     assert result.df.index.equals(frame.index)
-    assert list(result.df.caption) == [cells[0].answer for cells in result.run.cells]
+    assert list(result.df.caption) == [
+        result.run.cell(row, 0).answer for row in range(len(result.board))
+    ]
     pd.testing.assert_frame_equal(frame, before)
 
 

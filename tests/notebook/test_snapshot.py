@@ -71,9 +71,9 @@ def run_of(images: Sequence[object], prompts: dict[str, str] | None = None) -> B
 
 
 def answer(board: Board, *answers: str) -> Board:
-    for row in range(len(board)):
-        for cell in board.cells(row):
-            cell.state, cell.answer = "done", answers[row % len(answers)]
+    for run in board.runs:
+        for task in run._grid.tasks(range(len(board)), "waiting"):
+            run._grid.answer(task, answers[task.row % len(answers)], None, cached=False)
     return board
 
 

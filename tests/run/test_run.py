@@ -107,7 +107,7 @@ def test_in_a_new_process_a_repeated_question_does_not_even_import_torch(
     code = (
         "import sys, blip2_widget\n"
         "result = blip2_widget.ask(sys.argv[2:], sys.argv[1], model='demo').wait()\n"
-        "print([cells[0].answer for cells in result.run.cells], result.progress.cached)\n"
+        "print(list(result.df.answer), result.progress.cached)\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     done = subprocess.run(
@@ -246,7 +246,7 @@ def test_the_beginning_of_an_answer_can_be_seen(
     seen: list[str] = []
 
     def watch(_rows: Any) -> None:
-        cell = result.run.cells[0][0]
+        cell = result.run.cell(0, 0)
         if cell.partial:
             assert cell.answer is None and cell.state == "running"
             seen.append(cell.partial)
@@ -257,7 +257,7 @@ def test_the_beginning_of_an_answer_can_be_seen(
     assert first is not None
     assert seen == sorted(seen, key=len) and len(seen) >= 2
     assert all(first.startswith(beginning) for beginning in seen)
-    assert result.run.cells[0][0].partial is None
+    assert result.run.cell(0, 0).partial is None
 
 
 def test_every_answer_comes_with_its_log_probability(paths: list[str]) -> None:
@@ -597,7 +597,7 @@ def test_a_typed_prompt_does_not_wait_for_its_runs_own_look_up(
     result = blip2_widget.caption(paths, start=False, cache=False)
 
     def note(_rows: Any) -> None:
-        if result.run.cells[7][0].state == "done" and not looked_when_answered:
+        if result.run.cell(7, 0).state == "done" and not looked_when_answered:
             looked_when_answered.append(len(looked))
 
     result.run.subscribe(note)

@@ -104,7 +104,7 @@ def test_the_pictures_are_shown_only_where_they_are_texts() -> None:
 def test_long_texts_are_cut_where_they_are_shown_and_nowhere_else() -> None:
     columns = FrameColumns(pd.DataFrame({"it": ["x" * 1000]}))
     assert columns.values(0) == ["x" * 200]
-    assert columns.texts("it")[0] == "x" * 1000
+    assert list(columns.texts("it")) == ["x" * 1000]
 
 
 def test_at_most_fifty_columns_are_shown() -> None:

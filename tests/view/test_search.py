@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,7 +30,7 @@ TEXTS = [
 
 
 def found(search: str, texts: list[str] = TEXTS) -> list[int] | None:
-    index = SearchIndex(lambda row: [texts[row]], len(texts))
+    index = SearchIndex(lambda rows: [[texts[row]] for row in rows], len(texts))
     mask = index.find(search)
     return None if mask is None else [int(row) for row in mask.nonzero()[0]]
 
@@ -76,13 +77,13 @@ def test_any_text_can_be_looked_for(search: str) -> None:
     _hostile.find(search)
 
 
-_hostile = SearchIndex(lambda row: [TEXTS[row]], len(TEXTS))
+_hostile = SearchIndex(lambda rows: [[TEXTS[row]] for row in rows], len(TEXTS))
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3))
 @settings(max_examples=150, deadline=None)
 def test_any_text_can_be_indexed_and_its_words_are_found(texts: list[str]) -> None:
-    index = SearchIndex(lambda row: [texts[row]], len(texts))
+    index = SearchIndex(lambda rows: [[texts[row]] for row in rows], len(texts))
     for row, text in enumerate(texts):
         for word in text.split():
             mask = index.find(word.replace('"', " "))
@@ -130,7 +131,7 @@ def test_changes_are_found_and_what_was_before_is_not() -> None:
 def test_an_index_that_was_changed_is_as_a_fresh_one(seed: int) -> None:
     chance, words = random.Random(seed), ["red", "Dog", "dogs", "#1", "寿司", ""]
     texts = [" ".join(chance.choices(words, k=3)) for _ in range(50)]
-    index = SearchIndex(lambda row: [texts[row]], len(texts))
+    index = SearchIndex(lambda rows: [[texts[row]] for row in rows], len(texts))
     for _ in range(20):
         changed = chance.sample(range(50), 5)
         for row in changed:
@@ -144,9 +145,9 @@ def test_an_index_that_was_changed_is_as_a_fresh_one(seed: int) -> None:
 def test_rows_are_not_read_again_unless_they_changed() -> None:
     read: list[int] = []
 
-    def texts(row: int) -> list[str]:
-        read.append(row)
-        return ["dog"]
+    def texts(rows: Sequence[int]) -> list[list[str]]:
+        read.extend(rows)
+        return [["dog"] for _ in rows]
 
     index = SearchIndex(texts, 10)
     assert not index.built
@@ -159,10 +160,10 @@ def test_rows_are_not_read_again_unless_they_changed() -> None:
 
 def test_what_an_interrupt_left_out_is_indexed_later() -> None:
     texts = ["a", "b"]
-    index = SearchIndex(lambda row: [texts[row]], 2)
+    index = SearchIndex(lambda rows: [[texts[row]] for row in rows], 2)
     index.build()
 
-    def interrupted(row: int) -> list[str]:
+    def interrupted(rows: Sequence[int]) -> list[list[str]]:
         raise KeyboardInterrupt
 
     texts[1] = "dog"
