@@ -49,9 +49,10 @@ def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
         # Column by column: a frame's own way to pandas may ask for pyarrow.
         base = pd.DataFrame({name: list(frame[name]) for name in frame.columns})
     elif frame is None or not hasattr(frame, "iloc"):
-        base = pd.DataFrame(
-            {column.name or "image": pd.Series(list(column.values), dtype=object)}
-        ).set_axis(pd.Index(column.index), axis=0)
+        values = [column.value(row) for row in range(len(board))]
+        base = pd.DataFrame({column.name or "image": pd.Series(values, dtype=object)}).set_axis(
+            pd.Index(column.index), axis=0
+        )
     else:
         base = frame.copy()
     for at, prompt in enumerate(board.prompts):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from PIL.Image import Image, registered_extensions
@@ -20,23 +20,36 @@ from blip2_widget.images.values import LazyValues
 
 @dataclass(frozen=True)
 class Column:
-    """A column's values with, for each row, a short label and its place in the caller's index.
+    """A column's values with each row's place in the caller's index.
 
     `index` is pandas' own where the column has one. `name` is the column's, `frame` the data
     frame it belongs to, None where there is none.
     """
 
     values: Sequence[Any]
-    labels: Sequence[str]
     index: Any
     name: str | None = None
     frame: Any = None
+
+    def value(self, row: int) -> Any:
+        """What the column holds, None where that cannot be had; opening the picture tells why."""
+        try:
+            return self.values[row]
+        except Exception:  # whatever a data set raises that decodes what it holds
+            return None
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """What each row is called, in short: its file's name or its place in the index."""
+        return LazyValues(
+            lambda row: _file_name(self.value(row)) or str(self.index[row]), range(len(self.values))
+        )
 
     def take(self, rows: Sequence[int], frame: Any) -> Column:
         """The column of these rows alone, and of a frame that has them."""
         values = LazyValues(self.values.__getitem__, rows)
         index = self.index.take(list(rows)) if hasattr(self.index, "take") else rows
-        return Column(values, _Labels(values, index), index, self.name, frame)
+        return Column(values, index, self.name, frame)
 
 
 def read_column(target: Any, *, frame: Any = None) -> Column:
@@ -92,27 +105,7 @@ def _column(
         index = range(len(values))
     if len(index) != len(values):
         raise ValueError(f"{len(values)} values and {len(index)} places")
-    return Column(values, _Labels(values, index), index, name, frame)
-
-
-class _Labels(Sequence[str]):
-    """Labels that are made when they are asked for: only a few of many rows are ever seen."""
-
-    def __init__(self, values: Sequence[Any], index: Any) -> None:
-        self._values = values
-        self._index = index
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self[row] for row in range(*at.indices(len(self)))]
-        return _file_name(self._values[at]) or str(self._index[at])
+    return Column(values, index, name, frame)
 
 
 def _file_name(value: Any) -> str:

@@ -311,7 +311,7 @@ def _place(turns: list[Turn], turn: Turn) -> int:
 
 
 def _one_row(column: Column, row: int) -> Column:
-    return Column([column.values[row]], [column.labels[row]], range(1), column.name)
+    return Column([column.values[row]], [column.index[row]], column.name)
 
 
 def _picture_expression(column: Column, row: int, expression: str) -> str:

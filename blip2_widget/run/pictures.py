@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, ImageError, file_identity, image_key, load_image
@@ -66,18 +66,11 @@ class Pictures:
 
     def load(self, row: int) -> Image:
         """A row's picture in RGB; raises ImageError where it has none that can be read."""
-        try:
-            value = self._column.values[row]
-        except Exception as error:  # whatever a data set raises that decodes what it holds
-            label = self._column.index[row]
-            raise ImageError(
-                "truncated", f"row {label} cannot be read: {type(error).__name__}: {error}"
-            ) from None
-        return load_image(value, **self._limits)
+        return load_image(self._value(row), **self._limits)
 
     def look_up(self, rows: Iterable[int]) -> None:
         """Learn the keys of files that were seen before, opening none of them."""
-        identities = {row: file_identity(self._column.values[row]) for row in rows}
+        identities = {row: self._identity(row) for row in rows}
         known: dict[tuple[str, int, int], str] = {}
         with suppress(Blip2Error):  # a store that cannot be read costs time, no answers
             known = self._store.aliases([each for each in identities.values() if each is not None])
@@ -90,7 +83,7 @@ class Pictures:
         but nobody does where nothing is asked. Raises ImageError, which is then kept."""
         if not self.learns or row in self.keys:
             return self.load(row), False
-        identity = file_identity(self._column.values[row])  # before the file is read
+        identity = self._identity(row)  # before the file is read
         try:
             image = self.load(row)
         except ImageError as error:
@@ -114,7 +107,7 @@ class Pictures:
         known = self.keys.get(row)
         if known is not None:
             return known
-        identity = file_identity(self._column.values[row])  # before the file is read
+        identity = self._identity(row)  # before the file is read
         key = self.keys[row] = image_key(self.load(row))
         if identity is not None:
             with suppress(Blip2Error):
@@ -190,7 +183,7 @@ class Pictures:
     def _open(self, row: int) -> Picture:
         """Decode one row's picture; an error is kept, not raised."""
         # Before the file is read: a change after that must not go by the pixels from before it.
-        identity = file_identity(self._column.values[row])
+        identity = self._identity(row)
         try:
             image = self.load(row)
             key, prepared = image_key(image), self._prepared(image)
@@ -202,6 +195,20 @@ class Pictures:
         if self.prepare is None and image.width * image.height > _KEPT_PIXELS:
             return Picture(key, None, identity)
         return Picture(key, prepared, identity)
+
+    def _value(self, row: int) -> Any:
+        """What the column holds; raises ImageError where that cannot even be had."""
+        try:
+            return self._column.values[row]
+        except Exception as error:  # whatever a data set raises that decodes what it holds
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ImageError("truncated", f"this row cannot be read: {reason}") from None
+
+    def _identity(self, row: int) -> tuple[str, int, int] | None:
+        try:
+            return file_identity(self._value(row))
+        except ImageError:  # which opening it will tell
+            return None
 
     def _open_any(self, rows: Sequence[int], key: str) -> Image | NDArray[np.float32]:
         """The first of equal pictures that can be opened still."""

@@ -19,6 +19,10 @@ from blip2_widget.view.values import Mask
 #: A word of its own between two texts of a row, so that no phrase is found across them.
 BETWEEN = "\ue000"
 
+#: Where SQLite keeps an index: in a file without a name, which goes when it is closed, or not.
+_ON_DISK, _IN_MEMORY = "", ":memory:"
+#: How much of an index on the disk is held in memory.
+_CACHE_KIB = 8_000
 #: Rows that are indexed while others wait for the index.
 _BATCH = 2000
 #: Seconds between two batches at most, of an index that is made beforehand.
@@ -95,6 +99,7 @@ class SearchIndex:
         self._hashes = np.zeros(count, dtype=np.int64)
         self._found: dict[Terms, Mask] = {}
         self._database: sqlite3.Connection | None = None
+        self._place = _ON_DISK
 
     def changed(self, rows: Iterable[int]) -> None:
         """Index these rows again before the next search; never waits for one."""
@@ -174,13 +179,24 @@ class SearchIndex:
         changes = list(self._changes(rows))
         if not changes:
             return
-        database = self._opened()
-        with database:
-            database.execute("BEGIN")
-            database.executemany(
-                "INSERT OR REPLACE INTO texts(rowid, text) VALUES (?, ?)",
-                [(row, text) for row, text, _ in changes],
-            )
+        try:
+            database = self._opened()
+            with database:
+                database.execute("BEGIN")
+                database.executemany(
+                    "INSERT OR REPLACE INTO texts(rowid, text) VALUES (?, ?)",
+                    [(row, text) for row, text, _ in changes],
+                )
+        except sqlite3.Error:
+            if self._place == _IN_MEMORY:
+                raise
+            # The disk is full, or there is none to write on.
+            self._place, self._database = _IN_MEMORY, None
+            self._hashes[:] = 0
+            for start in range(0, self._built, _BATCH):
+                self._index(range(start, min(start + _BATCH, self._built)))
+            self._index(rows)
+            return
         self._hashes[[row for row, _, _ in changes]] = [number for _, _, number in changes]
         self._found.clear()
 
@@ -193,10 +209,12 @@ class SearchIndex:
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+            database = sqlite3.connect(self._place, check_same_thread=False, isolation_level=None)
+            database.execute("PRAGMA journal_mode=OFF")
+            database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             database.execute(
                 "CREATE VIRTUAL TABLE texts USING fts5"
-                "(text, columnsize=0, prefix='1', tokenize='unicode61 remove_diacritics 2')"
+                "(text, columnsize=0, tokenize='unicode61 remove_diacritics 2')"
             )
             self._database = database
         return self._database

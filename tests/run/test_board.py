@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,54 @@ def test_what_is_asked_after_comparing_models_is_asked_of_the_first(
 def test_on_error_is_checked_whatever_is_asked(look: Any, noise: list[Image.Image]) -> None:
     with pytest.raises(Blip2Error, match="on_error is 'null' or 'raise', not 'loud'"):
         look(noise[:1], on_error="loud")
+
+
+class _Million(Sequence[Any]):
+    """A column that notes what is read of it."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image
+        self.taken: set[int] = set()
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, at: Any) -> Any:
+        self.taken.add(at)
+        return self.image
+
+
+def test_a_million_rows_cost_what_is_asked_of_them(noise: list[Image.Image]) -> None:
+    blip2_widget.ask(noise[:1], "what is it?").wait(60)  # loads the model
+    million = _Million(noise[1])
+    tracemalloc.start()
+    try:
+        result = blip2_widget.explore(million)
+        run = result._asking.run([Prompt("what", "what is it?", "question")], rows=[7])
+        result.board.add(run.start())
+        assert result.wait(60).progress.done == 1
+        rest = result._asking.run([Prompt("rest", "what is that?", "question")])
+        result.board.add(rest)
+        rest.cancel()
+        assert result.board.cell(999_999, 1).state == "cancelled"
+        assert (result.progress.total, million.taken) == (1_000_001, {7})
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_row_that_its_column_cannot_give_costs_itself_alone(noise: list[Image.Image]) -> None:
+    class Torn(Sequence[Any]):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, at: Any) -> Any:
+            if at == 1:
+                raise OSError("broken\nshard")
+            return noise[at]
+
+    result = blip2_widget.ask(Torn(), "what is it?").wait(60)
+    assert list(result.answers.state) == ["done", "error", "done"]
+    assert list(result.errors.error) == ["this row cannot be read: OSError: broken shard"]
+    assert list(result.answers.picture) == ["0", "1", "2"]
+    assert [value is None for value in result.df.image] == [False, True, False]

@@ -183,3 +183,16 @@ def test_building_stops_when_told() -> None:
     view.warm(lambda: True)
     view.set({"search": "dog"})
     assert view.count == 5000 and view.plain
+
+
+def test_an_index_that_the_disk_has_no_room_for_is_kept_in_memory() -> None:
+    texts = ["dog"] * 5000
+    index = SearchIndex(lambda rows: [[texts[row]] for row in rows], 5000)
+    index.build()
+    assert index._database is not None
+    index._database.close()  # every write fails from here on
+    texts[4000] = "cat"
+    index.changed([4000])
+    for word, count in (("dog", 4999), ("cat", 1)):
+        mask = index.find(word)
+        assert mask is not None and mask.sum() == count
