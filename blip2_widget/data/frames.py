@@ -50,9 +50,8 @@ def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
         base = pd.DataFrame({name: list(frame[name]) for name in frame.columns})
     elif frame is None or not hasattr(frame, "iloc"):
         values = [column.value(row) for row in range(len(board))]
-        base = pd.DataFrame({column.name or "image": pd.Series(values, dtype=object)}).set_axis(
-            pd.Index(column.index), axis=0
-        )
+        index = pd.Index(column.index)
+        base = pd.DataFrame({column.name or "image": pd.Series(values, index, dtype=object)})
     else:
         base = frame.copy()
     for at, prompt in enumerate(board.prompts):

@@ -132,7 +132,7 @@ def test_whatever_is_written_stays_text(noise: list[Image.Image], text: str) -> 
     plain = Page(snapshot_html(answer(run_of([noise[0]], {"q": "q", "r": "r"}), "x")))
     board = answer(run_of([noise[0]], {text: "q", "r": "r"}), text)
     board.title = text
-    object.__setattr__(board.column, "labels", [text])
+    object.__setattr__(board.column, "index", [text])
     board.cell(0, 0).prompt = text
     html = snapshot_html(board)
     page = Page(html)
