@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -35,7 +36,8 @@ _log = logging.getLogger(__name__)
 class Turn:
     """One question and its answer, which while it is "running" is its beginning.
 
-    `logprob` is the natural logarithm of the answer's probability under the model.
+    `logprob` is the natural logarithm of the answer's probability under the model. By `id` it is
+    the same turn wherever it is shown.
     """
 
     question: str
@@ -43,6 +45,7 @@ class Turn:
     state: State = "waiting"
     error: str | None = None
     logprob: float | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     @property
     def is_open(self) -> bool:
@@ -56,6 +59,10 @@ class _Conversation:
     key: str
     column: Column
     turns: list[Turn] = field(default_factory=list)
+    #: The turns as the store had them when it was last read or written here.
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    #: The turns, by id, that were said here.
+    said: set[str] = field(default_factory=set)
     rows: set[int] = field(default_factory=set)
     #: The turn whose stored answer is not to be taken, and the one that is being answered.
     anew: Turn | None = None
@@ -130,6 +137,7 @@ class Chats:
             if replaced and replaced[0].question == text:
                 conversation.anew = turn
             turns[at:] = [turn]
+            conversation.said.add(turn.id)
         if stopped is not None:
             stopped.cancel()
         self._keep(conversation)
@@ -251,39 +259,40 @@ class Chats:
     def _open(self, row: int) -> _Conversation:
         key = self._key_of(row)
         with self._changed:
-            known = self._conversations.get(key)
-            if known is not None:
-                known.rows.add(row)
-                return known
-        turns = self._stored(key)
-        with self._changed:
             column = _one_row(self._column, row)
-            found = self._conversations.setdefault(key, _Conversation(key, column, turns))
+            found = self._conversations.setdefault(key, _Conversation(key, column))
             found.rows.add(row)
-            return found
+        self._catch_up(found)
+        return found
 
-    def _stored(self, key: str) -> list[Turn]:
-        if self._store is None:
-            return []
-        try:
-            turns = [Turn(**turn) for turn in self._store.people.conversation(key, self._model)]
-        except Blip2Error as error:
-            self._warn(f"{error}; the earlier conversation is not shown")
-            return []
-        for turn in turns:
-            if turn.is_open:  # the kernel that asked is gone
-                turn.state, turn.answer = "cancelled", None
-        return turns
-
-    def _keep(self, conversation: _Conversation) -> None:
-        """Store the turns as they are now; of two that do so at once the later has the newer."""
-        if self._store is None:
+    def _catch_up(self, conversation: _Conversation) -> None:
+        """Take over what another gallery or kernel has said of the picture meanwhile."""
+        if self._store is None or any(turn.is_open for turn in conversation.turns):
             return
         with self._writing:
-            with self._changed:
-                turns = [asdict(turn) for turn in conversation.turns]
             try:
-                self._store.people.put_conversation(conversation.key, self._model, turns)
+                stored = self._store.people.conversation(conversation.key, self._model)
+            except Blip2Error as error:
+                self._warn(f"{error}; the earlier conversation is not shown")
+                return
+            with self._changed:
+                if stored != conversation.kept:
+                    conversation.kept, conversation.turns = stored, _turns(stored)
+
+    def _keep(self, conversation: _Conversation) -> None:
+        """Store the turns as they are now, behind those that another has stored meanwhile."""
+        if self._store is None:
+            return
+        people = self._store.people
+        with self._writing:
+            try:
+                stored = people.conversation(conversation.key, self._model)
+                with self._changed:
+                    if stored != conversation.kept:
+                        conversation.turns = _merged(conversation, _turns(stored))
+                    turns = [asdict(turn) for turn in conversation.turns]
+                people.put_conversation(conversation.key, self._model, turns)
+                conversation.kept = turns
             except Blip2Error as error:
                 self._warn(f"{error}; conversations are kept in this session alone")
 
@@ -308,6 +317,25 @@ class Chats:
 
 def _place(turns: list[Turn], turn: Turn) -> int:
     return next(at for at, each in enumerate(turns) if each is turn)
+
+
+def _turns(stored: Iterable[dict[str, Any]]) -> list[Turn]:
+    turns = [Turn(**turn) for turn in stored]
+    for turn in turns:
+        if turn.is_open:  # the kernel that asked is gone, or it will store the answer
+            turn.state, turn.answer = "cancelled", None
+    return turns
+
+
+def _merged(conversation: _Conversation, stored: Sequence[Turn]) -> list[Turn]:
+    """The stored turns and then ours, each once, and as it is here if it was said here. What was
+    stored before and is here no more was edited away."""
+    here = {turn.id: turn for turn in conversation.turns}
+    gone = {turn.get("id") for turn in conversation.kept} - here.keys()
+    ours = {turn.id: turn for turn in conversation.turns if turn.id in conversation.said}
+    merged = [ours.get(turn.id, turn) for turn in stored if turn.id not in gone]
+    there = {turn.id for turn in merged}
+    return merged + [turn for turn in ours.values() if turn.id not in there]
 
 
 def _one_row(column: Column, row: int) -> Column:

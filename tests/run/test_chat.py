@@ -347,6 +347,31 @@ def test_a_conversation_is_there_again_and_goes_on(tmp_path: Path) -> None:
     assert other.turns(0) == []
 
 
+def test_two_galleries_over_one_picture_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite3"
+    one, other = chats_over([SCENE], Store(path)), chats_over([SCENE], Store(path))
+    assert one.turns(0) == other.turns(0) == []
+    one.say(0, BROWN)
+    first = said(one)
+    # The other has its own idea of the conversation, and sees what came meanwhile.
+    assert [(turn.question, turn.answer) for turn in other.turns(0)] == first
+    other.say(0, WHICH)
+    assert said(other) == [*first, (WHICH, "triangle")]
+    assert said(one) == said(other)
+
+
+def test_what_two_say_at_once_is_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite3"
+    one, other = chats_over([SCENE], Store(path)), chats_over([SCENE], Store(path))
+    one.say(0, BROWN)
+    one.say(0, HOW_MANY)
+    other.say(0, WHICH)
+    assert other.wait(0, 60) and one.wait(0, 60)
+    assert said(one) == said(other)
+    asked = [question for question, answer in said(chats_over([SCENE], Store(path))) if answer]
+    assert sorted(asked) == sorted([BROWN, HOW_MANY, WHICH])
+
+
 def test_what_was_typed_is_kept_before_it_is_answered() -> None:
     store = Store.in_memory()
 
