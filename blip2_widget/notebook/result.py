@@ -73,7 +73,9 @@ class Result:
     @cached_property
     def reviews(self) -> Reviews:
         """What people said of the answers."""
-        return Reviews(self._people)
+        reviews = Reviews(self._people)
+        reviews.subscribe(self._saved_page.reviewed)
+        return reviews
 
     def _review_of(self, row: int, prompt: int) -> Review | None:
         return self.reviews.of(self.board, row, prompt)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -27,8 +28,9 @@ from IPython.display import display
 from blip2_widget.notebook.snapshot import EMPTY_PAGE, settled, snapshot_html
 from blip2_widget.run import Board, ReviewOf
 
-#: Seconds from a change to the page with it; by then the gallery is drawn and hides the page.
-_DELAY = 2.0
+#: Seconds from showing a gallery to its page, which the gallery hides once it is drawn; and from
+#: a later change to the page with it.
+_FIRST, _LATER = 2.0, 0.2
 #: In how many places the page of one gallery is kept up to date.
 _PLACES = 4
 
@@ -54,6 +56,7 @@ class SavedPage:
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
         self._was_settled = False
+        self._shown_at = 0.0
 
     def show(self) -> None:
         """Display the page here: finished if it can be, and else empty until it can."""
@@ -63,18 +66,30 @@ class SavedPage:
             if not self._places:
                 self._board.subscribe(self._look)
             self._places.append(display(self._bundle(EMPTY_PAGE), raw=True, display_id=True))
+            self._shown_at = time.monotonic()
             self._was_settled = False
             self._look(())
+
+    def reviewed(self) -> None:
+        """Draw the page with what a person has just said, if it is drawn yet."""
+        with self._lock:
+            if self._places and self._was_settled:
+                self._draw_soon()
 
     def _look(self, _rows: Iterable[int]) -> None:
         """Draw the page when all that it shows has come; also after a question asked later."""
         with self._lock:
             is_settled = settled(self._board)
-            if is_settled and not self._was_settled and self._timer is None:
-                self._timer = threading.Timer(_DELAY, self._draw)
-                self._timer.daemon = True
-                self._timer.start()
+            if is_settled and not self._was_settled:
+                self._draw_soon()
             self._was_settled = is_settled
+
+    def _draw_soon(self) -> None:
+        if self._timer is None:
+            first = self._shown_at + _FIRST - time.monotonic()
+            self._timer = threading.Timer(max(first, _LATER), self._draw)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _draw(self) -> None:
         with self._lock:

@@ -83,12 +83,17 @@ class Reviews:
         self._warned = False
         self._undo: list[_Change] = []
         self._redo: list[_Change] = []
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def history(self) -> dict[str, int]:
         """How many reviews can be undone, and done again: {"undo": …, "redo": …}."""
         with self._lock:
             return {"undo": len(self._undo), "redo": len(self._redo)}
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever something was said, from whichever thread it was."""
+        self._listeners.append(listener)
 
     def load(self, image_keys: Iterable[str]) -> None:
         """Read what the store has of pictures that were not read before, in few queries."""
@@ -150,7 +155,7 @@ class Reviews:
             self._say(after)
             self._undo.append(_Change(target, before, after))
             self._redo.clear()
-        self._save()
+        self._keep()
         return None if after.is_empty else after
 
     def undo(self) -> list[Target]:
@@ -161,7 +166,7 @@ class Reviews:
             change = self._undo.pop()
             self._redo.append(change)
             self._say(self._again(change.before, change.target))
-        self._save()
+        self._keep()
         return [change.target]
 
     def redo(self) -> list[Target]:
@@ -172,7 +177,7 @@ class Reviews:
             change = self._redo.pop()
             self._undo.append(change)
             self._say(self._again(change.after, change.target))
-        self._save()
+        self._keep()
         return [change.target]
 
     # --- under the lock -------------------------------------------------------------------------
@@ -225,8 +230,14 @@ class Reviews:
 
     # --- keeping --------------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        """Write what was said and not yet written, in its order, before this returns."""
+    def _keep(self) -> None:
+        """Write what was said before this returns, and tell who shows it."""
+        self._write()
+        for listener in tuple(self._listeners):
+            listener()
+
+    def _write(self) -> None:
+        """Write what is not yet written, in its order."""
         with self._writing:
             with self._lock:
                 saving = list(self._unsaved)
