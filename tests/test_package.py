@@ -55,6 +55,15 @@ def test_importing_and_loading_the_extension_are_light(code: str) -> None:
     assert not modules_after(code) & set(HEAVY)
 
 
+def test_a_gallery_is_made_without_ipython_s_shell() -> None:
+    modules_after(
+        "import blip2_widget, IPython\n"
+        "from blip2_widget import demo\n"
+        "gallery = blip2_widget.explore(demo.samples().image).gallery\n"
+        "assert gallery.row_count == 32 and IPython.get_ipython() is None"
+    )
+
+
 def test_the_version_is_said_in_one_place() -> None:
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
     assert "version" not in project["project"] and project["project"]["dynamic"] == ["version"]

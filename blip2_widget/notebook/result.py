@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import sys
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ class Result:
         self._saved_page = SavedPage(board, self._review_of)
         self._quiet_in: int | None = None
         self._galleries: list[Gallery] = []
+        if _is_marimo():
+            # There a widget lives as long as the cell that made it: this one, and not one that
+            # shows it.
+            _ = self.gallery
 
     def __repr__(self) -> str:
         # The same on every run and machine: saved notebooks are compared by it.
@@ -166,6 +171,10 @@ class Result:
         if self._quiet_in is None or self._quiet_in != _cell_number():
             self.show()
 
+    def _display_(self) -> Gallery:
+        """What marimo shows at the end of a cell."""
+        return self.gallery
+
     def show(self) -> None:
         """Display the gallery here, and for the saved notebook its static page.
 
@@ -190,6 +199,11 @@ class Result:
         data: dict[str, Any] = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
         data["text/plain"] = repr(self)
         return data
+
+
+def _is_marimo() -> bool:
+    marimo = sys.modules.get("marimo")
+    return marimo is not None and bool(marimo.running_in_notebook())
 
 
 def _cell_number() -> int | None:

@@ -1,4 +1,4 @@
-"""A JupyterLab and a Chromium of one's own, and what a person does with a notebook in them."""
+"""Servers and a Chromium of one's own, and what a person does with a notebook in them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,43 +34,74 @@ _QUIET = [
 ]
 
 
-@contextmanager
-def running_lab(home: Path, root: Path) -> Iterator[str]:
-    """The address of a JupyterLab that serves `root` and keeps all of its own in `home`."""
+def running_lab(home: Path, root: Path, app: str = "jupyterlab") -> AbstractContextManager[str]:
+    """The address of a JupyterLab that serves `root` and keeps all of its own in `home`.
+
+    `app` is "notebook" for Notebook 7.
+    """
     notices = home / "settings" / "@jupyterlab" / "apputils-extension"
     notices.mkdir(parents=True)
     (notices / "notification.jupyterlab-settings").write_text(
         json.dumps({"fetchNews": "false", "checkForUpdates": False})
     )
+    command = [
+        *(app, "--no-browser", "--allow-root", "--expose-app-in-browser"),
+        *("--ServerApp.ip=127.0.0.1", "--ServerApp.port={port}"),
+        *("--IdentityProvider.token=", f"--ServerApp.root_dir={root}"),
+    ]
+    environment = {
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+    }
+    return _running(command, home, environment)
+
+
+def running_marimo(
+    home: Path, file: Path, mode: str = "edit", theme: str = "light"
+) -> AbstractContextManager[str]:
+    """The address of a marimo with a notebook to edit, or with mode="run" as an app.
+
+    Its cells run when a page opens it.
+    """
+    config = home / "config" / "marimo" / "marimo.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'[runtime]\nauto_instantiate = true\n[display]\ntheme = "{theme}"\n')
+    command = [
+        *("marimo", mode, "--headless", "--no-token", "--host=127.0.0.1", "--port={port}"),
+        str(file),
+    ]
+    environment = {
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "MARIMO_SKIP_UPDATE_CHECK": "1",
+    }
+    return _running(command, home, environment)
+
+
+@contextmanager
+def _running(command: list[str], home: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The address of a server, started as a module of this Python at a port that is free."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (home / "lab.log").open("wb")
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-            *("--expose-app-in-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-            *("--IdentityProvider.token=", f"--ServerApp.root_dir={root}"),
-        ],
-        env=os.environ
-        | {
-            "BLIP2_WIDGET_CACHE": str(home / "cache"),
-            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-            "JUPYTER_CONFIG_DIR": str(home / "config"),
-            "HF_HUB_OFFLINE": "1",
-        },
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(address, server, home / "lab.log")
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-        log.close()
+    log = home / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *(part.format(port=port) for part in command)],
+            env=os.environ
+            | {"BLIP2_WIDGET_CACHE": str(home / "cache"), "HF_HUB_OFFLINE": "1"}
+            | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait_for(address, server, log)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(20)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -78,11 +110,11 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
         if server.poll() is not None:
             break
         try:
-            urllib.request.urlopen(f"{address}/api", timeout=2).close()
+            urllib.request.urlopen(address, timeout=2).close()
             return
         except OSError:
             time.sleep(0.2)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+    raise RuntimeError(f"the server did not start:\n{log.read_text()[-3000:]}")
 
 
 @contextmanager
@@ -98,7 +130,7 @@ def running_chromium() -> Iterator[Browser]:
 
 
 class Notebook:
-    """A notebook that is open in JupyterLab, and what a person does with it."""
+    """A notebook that is open in JupyterLab or Notebook 7, and what a person does with it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -126,9 +158,12 @@ class Notebook:
         return gallery
 
 
-def open_notebook(page: Page, address: str, name: str) -> Notebook:
-    """Open a notebook by its file name and wait until its kernel can run cells."""
-    page.goto(f"{address}/lab/tree/{name}?reset")
+def open_notebook(page: Page, address: str, name: str, place: str = "lab/tree") -> Notebook:
+    """Open a notebook by its file name and wait until its kernel can run cells.
+
+    `place` is "notebooks" for Notebook 7.
+    """
+    page.goto(f"{address}/{place}/{name}?reset")
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
     page.evaluate(
         """async () => {
@@ -148,3 +183,10 @@ def write_notebook(file: Path, *cells: str) -> None:
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
     nbformat.write(notebook, file)
+
+
+def write_marimo(file: Path, *cells: str) -> None:
+    """Write a marimo notebook. What a cell takes and gives, marimo finds out by itself."""
+    head = "import marimo\napp = marimo.App(width='full')"
+    functions = (f"@app.cell\ndef _():\n{textwrap.indent(cell, '    ')}" for cell in cells)
+    file.write_text("\n\n".join([head, *functions]))
