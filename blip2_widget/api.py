@@ -248,6 +248,8 @@ def _asking(
         refresh=refresh,
         cache=cache,
         raises=on_error == "raise",
+        n=n,
+        sample=sample,
         expression=expression,
     )
 
@@ -266,21 +268,34 @@ class Asking:
     cache: bool
     #: Whether waiting for answers raises where some have failed.
     raises: bool = False
+    #: Of how many rows the column's are the first, or were drawn: as `n` and `sample` were given.
+    n: int | None = None
+    sample: int | None = None
     #: What the column is called in the notebook: "df.image". Empty where nobody said.
     expression: str = ""
 
     @property
-    def options(self) -> str:
-        """What a magic line needs to say of the model: "-m demo"; empty for the defaults."""
-        default = current().defaults
-        model = "" if self.model == default.model else f"-m {self.model}"
-        variant = "" if self.variant == default.variant else f"--variant {self.variant}"
-        return f"{model} {variant}".strip()
-
-    @property
-    def line(self) -> str:
-        """The end of a magic line that asks the same column alike; empty where it has no name."""
-        return f"{self.expression} {self.options}".strip() if self.expression else ""
+    def options(self) -> dict[str, Any]:
+        """What is asked otherwise than by the defaults, in the words of `ask`."""
+        said = {
+            "model": self.model,
+            "variant": self.variant,
+            "n": self.n,
+            "sample": self.sample,
+            "batch_size": self.batch_size,
+            **dataclasses.asdict(self.settings),
+            "refresh": self.refresh,
+            "cache": self.cache,
+            "on_error": "raise" if self.raises else "null",
+        }
+        usual = {
+            **dataclasses.asdict(GenerationSettings()),
+            **dataclasses.asdict(current().defaults),
+            "refresh": False,
+            "cache": True,
+            "on_error": "null",
+        }
+        return {name: value for name, value in said.items() if value != usual.get(name)}
 
     def about(self, column: Column, anew: bool = False) -> Asking:
         """The same of other pictures; with `anew` what is stored is computed again."""

@@ -25,6 +25,8 @@ import traitlets
 from blip2_widget.data.frames import wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
+from blip2_widget.notebook.code import chat_line
+from blip2_widget.notebook.line import options_written
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
@@ -113,7 +115,7 @@ class Gallery(anywidget.AnyWidget):
             columns=self._columns.shown,
             shown=self._view.shown(),
             history=reviews.history,
-            line=asking.line,
+            line=f"{asking.expression} {options_written(asking.options)}".strip(),
             comparing=board.comparing,
             filtered=range(len(board)),
         )
@@ -390,7 +392,7 @@ class Gallery(anywidget.AnyWidget):
             }
             for turn in self._chats.turns(row)
         ]
-        code = self._chats.code(row, self._asking.expression or "images", self._asking.options)
+        code = chat_line(self._asking, self._chats, row)
         self._send_if_open({"type": "chat", "row": row, "turns": turns, "code": code})
 
     @cached_property

@@ -430,6 +430,13 @@ def test_a_conversation_streams_to_the_view_that_shows_it(make: Any) -> None:
     until(lambda: [t["question"] for t in of_type(sent, "chat")[-1]["turns"]] == ["what colour?"])
 
 
+def test_a_conversation_as_code_says_the_options_that_are_of_one_picture(make: Any) -> None:
+    _, gallery, sent = make(start=False, n=2, sample=2, num_beams=2, on_error="raise", cache=False)
+    receive(gallery, type="chat_open", view="v", row=0)
+    until(lambda: bool(of_type(sent, "chat")))
+    assert of_type(sent, "chat")[0]["code"] == "%blip2 chat images[0] --num-beams 2 --no-cache"
+
+
 def test_positions_of_rows_that_have_moved_select_nothing(answered: Any) -> None:
     _, gallery, sent = answered
     version = gallery.shown["version"]
