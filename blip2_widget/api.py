@@ -136,7 +136,7 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
     pictures = Pictures(column, asking.store, current().defaults.max_pixels)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
-    return Result(board, asking)
+    return Result(board, [asking])
 
 
 def compare(
@@ -181,8 +181,7 @@ def compare(
     board.comparing = True
     for run in runs:
         board.add(run.start() if start else run)
-    # What is asked later is asked by the first of them.
-    return Result(board, askings[0], started=start)
+    return Result(board, askings, started=start)
 
 
 def _run(
@@ -199,7 +198,7 @@ def _run(
     run = asking.run(prompts, title=title)
     board = Board(column, run.pictures, run.title)
     board.add(run.start() if start else run)
-    return Result(board, asking, started=start)
+    return Result(board, [asking], started=start)
 
 
 def _asking(
@@ -301,6 +300,24 @@ class Asking:
         """The same of other pictures; with `anew` what is stored is computed again."""
         return dataclasses.replace(self, column=column, refresh=self.refresh or anew)
 
+    def texts(self, prompt: Prompt, rows: Sequence[int] | None = None) -> list[str]:
+        """The prompt on every row, or on some, its {column} fields filled in."""
+        column, names = self.column, columns_in(prompt.text)
+        if names and column.frame is None:
+            raise Blip2Error(
+                f"{{{names[0]}}} in a prompt needs the data frame; give its column as "
+                f"df.{names[0]} is written, with frame=df, or write {{{{{names[0]}}}}} for the "
+                "braces themselves"
+            )
+        wanted = range(len(column.values)) if rows is None else rows
+        values = {name: row_values(column.frame, name) for name in names}
+        if not names:
+            return [fill(prompt.text, str)] * len(wanted)
+        return [
+            fill(prompt.text, lambda name, row=row: values[name][row])  # type: ignore[misc]
+            for row in wanted
+        ]
+
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
         return Chats(
@@ -324,7 +341,7 @@ class Asking:
         Raises Blip2Error where a prompt names no column, or where no model can answer here.
         """
         session = current()
-        texts = [_texts(prompt, self.column) for prompt in prompts]
+        texts = [self.texts(prompt) for prompt in prompts]
         located = locate(parse(self.model))
         plan = session.manager.plan(located, self.variant)
         run = Run(
@@ -365,20 +382,3 @@ def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None
         index=column.index[rows] if hasattr(column.index, "take") else rows,
         frame=take_rows(column.frame, rows),
     )
-
-
-def _texts(prompt: Prompt, column: Column) -> list[str]:
-    """The prompt on every row, its {column} fields filled in."""
-    names = columns_in(prompt.text)
-    if names and column.frame is None:
-        raise Blip2Error(
-            f"{{{names[0]}}} in a prompt needs the data frame; give its column as df.{names[0]} is "
-            "written, with frame=df, or write {{" + names[0] + "}} for the braces themselves"
-        )
-    values = {name: row_values(column.frame, name) for name in names}
-    if not names:
-        return [fill(prompt.text, str)] * len(column.values)
-    return [
-        fill(prompt.text, lambda name, row=row: values[name][row])  # type: ignore[misc]
-        for row in range(len(column.values))
-    ]

@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blip2_widget.notebook.line import options_written
-from blip2_widget.run import Chats
+from blip2_widget.run import Cell, Chats, Prompt, escaped, quoted
 
 if TYPE_CHECKING:
     from blip2_widget.api import Asking
 
 #: What is said of a column's rows, for which a line about one picture has no use.
 _OF_ROWS = ("n", "sample", "on_error")
+
+
+def answer_line(asking: Asking, prompt: Prompt, cell: Cell, row: int) -> str:
+    """The line that asks all rows what was asked of this one under a prompt."""
+    # What a person has asked one row in the prompt's place is no template.
+    is_own = asking.texts(prompt, [row]) != [cell.prompt]
+    text = escaped(cell.prompt) if is_own else prompt.text
+    words = ["%blip2", "caption" if cell.kind == "caption" else "ask", _target(asking)]
+    words += [quoted(text)] if text else []
+    return " ".join([*words, options_written(asking.options)]).rstrip()
 
 
 def chat_line(asking: Asking, chats: Chats, row: int) -> str:

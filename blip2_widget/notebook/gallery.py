@@ -25,8 +25,7 @@ import traitlets
 from blip2_widget.data.frames import wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
-from blip2_widget.notebook.code import chat_line
-from blip2_widget.notebook.line import options_written
+from blip2_widget.notebook.code import answer_line, chat_line
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
@@ -79,7 +78,6 @@ class Gallery(anywidget.AnyWidget):
     shown = traitlets.Dict().tag(sync=True)
     selected_count = traitlets.Int(0).tag(sync=True)
     history = traitlets.Dict().tag(sync=True)
-    line = traitlets.Unicode("").tag(sync=True)
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
 
@@ -88,9 +86,13 @@ class Gallery(anywidget.AnyWidget):
     )
     filtered = traitlets.Any(help="the numbers of the rows shown, in the order shown")
 
-    def __init__(self, board: Board, asking: Asking, reviews: Reviews, people: Store) -> None:
-        """`people` is the store of what people say, `reviews` what they said of answers."""
-        self._board, self._asking, self._reviews = board, asking, reviews
+    def __init__(
+        self, board: Board, askings: Sequence[Asking], reviews: Reviews, people: Store
+    ) -> None:
+        """`askings` made the board's first runs, and the first of them makes all that follow.
+        `people` is the store of what people say, `reviews` what they said of answers."""
+        self._board, self._askings, self._reviews = board, askings, reviews
+        self._asking = askings[0]
         self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
@@ -115,7 +117,6 @@ class Gallery(anywidget.AnyWidget):
             columns=self._columns.shown,
             shown=self._view.shown(),
             history=reviews.history,
-            line=f"{asking.expression} {options_written(asking.options)}".strip(),
             comparing=board.comparing,
             filtered=range(len(board)),
         )
@@ -295,6 +296,10 @@ class Gallery(anywidget.AnyWidget):
     def _on_picture(self, content: dict[str, Any]) -> None:
         self._thumbnails.open(self._row_in(content), int(content["pixels"]))
 
+    def _on_codes(self, content: dict[str, Any]) -> None:
+        row = self._row_in(content)
+        self._later(lambda: self._send_codes(row))
+
     def _on_chat_open(self, content: dict[str, Any]) -> None:
         view = str(content["view"])
         if content["row"] is None:
@@ -378,6 +383,15 @@ class Gallery(anywidget.AnyWidget):
         self.history = self._reviews.history
         keys = self._board.pictures.keys
         self._rows_changed([row for row, key in list(keys.items()) if key == target.image_key])
+
+    def _send_codes(self, row: int) -> None:
+        board = self._board
+        codes = []
+        for at, prompt in enumerate(board.prompts):
+            run = board.runs.index(board.run_of(at))
+            asking = self._askings[run] if run < len(self._askings) else self._asking
+            codes.append(answer_line(asking, prompt, board.cell(row, at), row))
+        self._send_if_open({"type": "codes", "row": row, "codes": codes})
 
     def _send_chat(self, row: int) -> None:
         if row not in self._chat_views.values():

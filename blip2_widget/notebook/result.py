@@ -6,6 +6,7 @@ import contextlib
 import copy
 import logging
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,11 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(self, board: Board, asking: Asking, *, started: bool = True) -> None:
+    def __init__(self, board: Board, askings: Sequence[Asking], *, started: bool = True) -> None:
+        """`askings` made the board's runs; what is asked later is asked by the first of them."""
         self.board = board
-        self._asking = asking
+        self._askings = askings
+        self._asking = askings[0]
         self._started = started
         self._saved_page = SavedPage(board, self._review_of)
         self._quiet_in: int | None = None
@@ -85,7 +88,7 @@ class Result:
 
         if not self._galleries:
             people = self._people
-            self._galleries.append(Gallery(self.board, self._asking, self.reviews, people))
+            self._galleries.append(Gallery(self.board, self._askings, self.reviews, people))
         return self._galleries[0]
 
     @property

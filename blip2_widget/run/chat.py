@@ -7,7 +7,6 @@ turn before.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -19,6 +18,7 @@ from blip2_widget.images import Column
 from blip2_widget.model import conversation_text
 from blip2_widget.run.cells import Prompt, State
 from blip2_widget.run.run import Run
+from blip2_widget.run.templates import quoted
 from blip2_widget.store import Store
 
 #: Makes a run over a column of one picture, not started; with `refresh` (the second argument) its
@@ -166,7 +166,7 @@ class Chats:
         `expression` is what the column is called there, such as df.image, and `options` what
         the line ends in, such as -m demo.
         """
-        questions = [json.dumps(turn.question, ensure_ascii=False) for turn in self.turns(row)]
+        questions = [quoted(turn.question) for turn in self.turns(row)]
         picture = _picture_expression(self._column, row, expression)
         return " ".join(["%blip2 chat", picture, *questions, *([options] if options else [])])
 
@@ -318,7 +318,7 @@ def _picture_expression(column: Column, row: int, expression: str) -> str:
     """One picture of a column, as Python: by its label where the column has labels, since a run
     may be over some rows only."""
     if expression[:1] in ("'", '"'):  # a glob or a folder
-        return json.dumps(str(column.values[row]), ensure_ascii=False)
+        return quoted(str(column.values[row]))
     place: Any = column.index[row]
     place = place.item() if hasattr(place, "item") else place
     if not hasattr(column.index, "take"):

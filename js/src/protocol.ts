@@ -100,8 +100,6 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
-  /** The line that made this gallery, without its prompt: `df.image -m demo`. Empty where unknown. */
-  line: string;
 }
 
 /**
@@ -248,6 +246,12 @@ export interface PictureRequest {
   pixels: number;
 }
 
+/** Page → kernel: a row's prompts as lines for a cell. Answered by `CodesMessage`. */
+export interface CodesRequest {
+  type: "codes";
+  row: number;
+}
+
 /**
  * Page → kernel: the conversation about a picture, from now on also when it changes. Answered by
  * `ChatMessage`. `null` for none.
@@ -295,6 +299,7 @@ export type Request =
   | ReviewRequest
   | UndoRequest
   | PictureRequest
+  | CodesRequest
   | ChatOpenRequest
   | ChatSayRequest;
 
@@ -370,6 +375,13 @@ export interface PictureMessage {
   error: string | null;
 }
 
+/** Kernel → page: for each of a row's prompts the line that asks it of all rows in a cell. */
+export interface CodesMessage {
+  type: "codes";
+  row: number;
+  codes: string[];
+}
+
 /** One question and its answer. While it is `running`, `answer` is its beginning. */
 export interface Turn {
   question: string;
@@ -400,6 +412,7 @@ export type Message =
   | FacetsMessage
   | PromptsMessage
   | PictureMessage
+  | CodesMessage
   | ChatMessage
   | NoticeMessage;
 
@@ -429,5 +442,4 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
-  line: "",
 };

@@ -117,7 +117,6 @@ const TRAITS = [
   "history",
   "few_selected",
   "comparing",
-  "line",
 ] as const;
 
 /** What the caches may hold. */
@@ -144,7 +143,6 @@ export class Session {
   readonly history = signal(DEFAULTS.history);
   readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
   readonly comparing = signal(DEFAULTS.comparing);
-  readonly line = signal(DEFAULTS.line);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
@@ -419,7 +417,6 @@ export class Session {
       this.progress.value = { ...DEFAULTS.progress, ...read("progress") };
       if (!same(columns, this.columns.peek())) this.columns.value = columns;
       this.selectedCount.value = read("selected_count");
-      this.line.value = read("line");
       this.history.value = read("history");
       this.fewSelected.value = read("few_selected");
       this.comparing.value = read("comparing");

@@ -262,6 +262,23 @@ describe("a review", () => {
     expect(onClose).not.toHaveBeenCalled();
   });
 
+  it("has the prompt it is of as code, asked for again when that is another", async () => {
+    const writeText = vi.fn().mockResolvedValue(undefined);
+    vi.stubGlobal("navigator", { clipboard: { writeText } });
+    draw();
+    setRow({ duplicates: 1 });
+    expect(of("codes")).toEqual([{ type: "codes", row: 7 }]);
+    expect(screen.queryByRole("button", { name: "copy as code" })).toBeNull();
+    const code = "%blip2 caption df.image";
+    act(() => void details.receive({ type: "codes", row: 7, codes: [code] }));
+    fireEvent.click(button("copy as code"));
+    expect(writeText).toHaveBeenCalledWith(code);
+    await screen.findByText("copied");
+    setRow({ cells: [cell({ prompt: "why?" })] });
+    expect(of("codes")).toHaveLength(2);
+    vi.unstubAllGlobals();
+  });
+
   it("can be undone and done again where there is something to", () => {
     draw({ history: { undo: 1, redo: 0 } });
     expect(button(/redo/).disabled).toBe(true);

@@ -399,9 +399,12 @@ def test_a_picture_is_talked_about_and_looked_at(notebook_of: NotebookOf) -> Non
     expect(done).to_have_text("0", timeout=TIMEOUT)
     panel.get_by_role("button", name="answer question 1 anew").click()
     expect(done).to_have_text("0", timeout=TIMEOUT)
-    panel.get_by_role("button", name="Copy as code").click()
+    panel.get_by_role("region", name="answers").get_by_role("button", name="copy as code").click()
+    expect(panel.locator(".review").get_by_role("status").first).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "%blip2 caption df.image"
+    panel.get_by_role("region", name="conversation").get_by_text("Copy as code").click()
     expect(panel.get_by_role("button", name="Copied")).to_be_visible()
-    expect(panel.locator(".talk-copy").get_by_role("status")).to_have_text("copied")
+    expect(panel.locator(".talk .copycode").get_by_role("status")).to_have_text("copied")
     code = page.evaluate("navigator.clipboard.readText()")
     assert code == '%blip2 chat df.image.loc[3] "how many circles are in the picture?"'
 

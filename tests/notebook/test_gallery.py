@@ -437,6 +437,39 @@ def test_a_conversation_as_code_says_the_options_that_are_of_one_picture(make: A
     assert of_type(sent, "chat")[0]["code"] == "%blip2 chat images[0] --num-beams 2 --no-cache"
 
 
+def codes_of(gallery: Gallery, sent: Sent, row: int = 0) -> list[str]:
+    sent.clear()
+    receive(gallery, type="codes", row=row)
+    until(lambda: bool(of_type(sent, "codes")))
+    (message,) = of_type(sent, "codes")
+    assert message["row"] == row
+    codes: list[str] = message["codes"]
+    return codes
+
+
+def test_a_column_as_code_is_what_a_line_asks(make: Any, tiny_opt: Path) -> None:
+    _, gallery, sent = make(start=False, n=3, num_beams=2)
+    assert codes_of(gallery, sent) == ["%blip2 caption images -n 3 --num-beams 2"]
+    _, gallery, sent = make(start=False, prompt="a photo of", expression="df.image")
+    assert codes_of(gallery, sent) == ['%blip2 caption df.image "a photo of"']
+    receive(gallery, type="ask", row=1, prompt_index=0, prompt='a "{b}"?')
+    assert codes_of(gallery, sent) == ['%blip2 caption df.image "a photo of"']
+    assert codes_of(gallery, sent, 1) == [r'%blip2 ask df.image "a \"{{b}}\"?"']
+    receive(gallery, type="ask_many", prompt="why?", scope="all")
+    until(lambda: len(gallery.prompts) == 2)
+    assert codes_of(gallery, sent)[1] == '%blip2 ask df.image "why?"'
+
+
+def test_compared_columns_as_code_say_who_answers_each(make: Any, noise: Any) -> None:
+    made = blip2_widget.compare(noise[:1], variants=["cpu-fp32", "auto"], start=False)
+    sent: Sent = []
+    made.gallery.send = lambda content, buffers=None: sent.append((content, buffers or []))
+    assert codes_of(made.gallery, sent) == [
+        "%blip2 caption images --variant cpu-fp32",
+        "%blip2 caption images",
+    ]
+
+
 def test_positions_of_rows_that_have_moved_select_nothing(answered: Any) -> None:
     _, gallery, sent = answered
     version = gallery.shown["version"]

@@ -1,8 +1,9 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Details } from "../details";
 import type { Turn } from "../protocol";
-import { AlertIcon, CheckIcon, CodeIcon, PencilIcon, RetryIcon, SendIcon } from "./Icons";
+import { CopyCode } from "./CopyCode";
+import { AlertIcon, PencilIcon, RetryIcon, SendIcon } from "./Icons";
 import { Confidence, TextField } from "./ReviewedAnswer";
 
 interface ConversationProps {
@@ -256,74 +257,5 @@ function TurnAnswer({ turn: { answer, state, error } }: { turn: Turn }) {
       <span />
       <span />
     </span>
-  );
-}
-
-/** Copies a text, in whichever way this page is allowed to. False where in none. */
-async function copy(text: string, near: HTMLElement): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // No permission, or a page without a secure origin: the old way.
-    const field = near.ownerDocument.createElement("textarea");
-    field.value = text;
-    field.className = "announcer";
-    near.append(field);
-    field.select();
-    let copied = false;
-    try {
-      copied = near.ownerDocument.execCommand("copy");
-    } catch {
-      copied = false;
-    }
-    field.remove();
-    return copied;
-  }
-}
-
-function CopyCode({ code }: { code: string }) {
-  const [state, setState] = useState<"idle" | "copied" | "failed">("idle");
-  const container = useRef<HTMLDivElement>(null);
-  const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    if (state !== "copied") return;
-    const timer = setTimeout(() => setState("idle"), 2000);
-    return () => clearTimeout(timer);
-  }, [state]);
-  const onClick = async () => {
-    if (!container.current) return;
-    const copied = await copy(code, container.current);
-    button.current?.focus({ preventScroll: true });
-    setState(copied ? "copied" : "failed");
-  };
-  return (
-    <div ref={container} class="talk-copy">
-      <button
-        ref={button}
-        type="button"
-        class="button button-quiet"
-        title={code}
-        onClick={() => void onClick()}
-      >
-        {state === "copied" ? <CheckIcon /> : <CodeIcon />}
-        {state === "copied" ? "Copied" : "Copy as code"}
-      </button>
-      {/* In the button it would be no region of its own, and the button would have no name. */}
-      <span class="announcer" role="status">
-        {state === "copied" && "copied"}
-      </span>
-      {state === "failed" && (
-        <textarea
-          class="detail-field talk-code"
-          aria-label="the code, to copy by hand"
-          readOnly
-          value={code}
-          rows={Math.min(6, code.split("\n").length)}
-          onFocus={(event) => event.currentTarget.select()}
-          onKeyDown={(event) => event.stopPropagation()}
-        />
-      )}
-    </div>
   );
 }

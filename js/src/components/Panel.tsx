@@ -55,6 +55,12 @@ export function Panel(props: PanelProps) {
     };
   }, []);
 
+  const asked = row && !row.error ? JSON.stringify(row.cells.map(({ prompt }) => prompt)) : null;
+  useEffect(() => {
+    if (asked !== null) details.askCodes(rowId);
+  }, [details, rowId, asked]);
+  const codes = details.codes(rowId).value;
+
   const isFirst = position <= 0;
   const isLast = position >= props.count - 1;
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -141,6 +147,7 @@ export function Panel(props: PanelProps) {
                       index={k}
                       cell={cell}
                       column={prompts[k]}
+                      code={codes[k]}
                       onRetry={props.onRetry}
                     />
                   ))}
