@@ -313,6 +313,10 @@ class Gallery(anywidget.AnyWidget):
         row, text, at = self._row_in(content), _text(content["text"]), content.get("at")
         self._later(lambda: self._chats.say(row, text, None if at is None else int(at)), _opener)
 
+    def _on_chat_stop(self, content: dict[str, Any]) -> None:
+        row = self._row_in(content)
+        self._later(lambda: self._chats.cancel(row), _opener)
+
     # --- what is shown --------------------------------------------------------------------------
 
     def _warm(self) -> None:

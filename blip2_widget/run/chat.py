@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Turn:
-    """One question and its answer, which while it is "running" is its beginning.
+    """One question and its answer, which while it is "running" is its beginning, and once it is
+    "cancelled" what had come of it.
 
     `logprob` is the natural logarithm of the answer's probability under the model.
     """
@@ -137,7 +138,8 @@ class Chats:
         self._go_on(conversation)
 
     def cancel(self, row: int) -> None:
-        """Stop the answer under way and what waits behind it; each can be said again."""
+        """Stop the answer under way, of which stays what has come, and what waits behind it; each
+        can be said again."""
         conversation = self._open(row)
         with self._changed:
             run = conversation.run
@@ -220,8 +222,10 @@ class Chats:
             # Where the whole run has failed, its one line says why.
             progress = run.progress
             failed = progress.state == "failed"
-            settled: State = "error" if failed else "cancelled"
-            self._settle(conversation, turn, settled, None, progress.note if failed else None)
+            if failed:
+                self._settle(conversation, turn, "error", None, progress.note)
+            else:
+                self._settle(conversation, turn, "cancelled", turn.answer, None)
         elif state == "error":
             self._settle(conversation, turn, "error", None, cell.error)
         elif cell.answer is not None:

@@ -258,6 +258,11 @@ export class Details {
     return true;
   }
 
+  /** Stops the answer that is on its way. */
+  stop(row: number): void {
+    this.#send({ type: "chat_stop", row });
+  }
+
   #chat(row: number): Chat {
     let chat = this.#chats.get(row);
     if (!chat) {

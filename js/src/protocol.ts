@@ -273,6 +273,12 @@ export interface ChatSayRequest {
   at?: number;
 }
 
+/** Page → kernel: stop the answer under way. What has come of it stays, and it can be said again. */
+export interface ChatStopRequest {
+  type: "chat_stop";
+  row: number;
+}
+
 /** Page → kernel: stop the run. */
 export interface CancelRequest {
   type: "cancel";
@@ -301,7 +307,8 @@ export type Request =
   | PictureRequest
   | CodesRequest
   | ChatOpenRequest
-  | ChatSayRequest;
+  | ChatSayRequest
+  | ChatStopRequest;
 
 /** Kernel → page: the rows shown from `start` on in that version, in reply to `RowsRequest`. */
 export interface RowsMessage {
@@ -382,7 +389,10 @@ export interface CodesMessage {
   codes: string[];
 }
 
-/** One question and its answer. While it is `running`, `answer` is its beginning. */
+/**
+ * One question and its answer. While it is `running`, and once it is `cancelled`, `answer` is its
+ * beginning.
+ */
 export interface Turn {
   question: string;
   answer: string | null;

@@ -324,6 +324,24 @@ describe("the conversation", () => {
     expect(field(COMPOSER).value).toBe("and then?");
   });
 
+  it("is stopped by a button or Esc; what has come and what is typed stay", () => {
+    draw();
+    sayChat(turn("a", { state: "running", answer: "two do" }));
+    type(COMPOSER, "and then?");
+    fireEvent.keyDown(field(COMPOSER), { key: "Escape" });
+    fireEvent.click(button("Stop"));
+    expect(of("chat_stop")).toEqual(Array(2).fill({ type: "chat_stop", row: 7 }));
+    sayChat(turn("a", { state: "cancelled", answer: "two do" }));
+    expect(panel().querySelector(".turn-answer")?.textContent).toBe("two do stopped");
+    expect(field(COMPOSER).value).toBe("and then?");
+    fireEvent.click(button("Retry"));
+    expect(of("chat_say")).toEqual([{ type: "chat_say", row: 7, text: "a", at: 0 }]);
+    sayChat(turn("a"));
+    fireEvent.keyDown(field(COMPOSER), { key: "Escape" });
+    expect(of("chat_stop")).toHaveLength(2);
+    expect(document.activeElement).toBe(panel());
+  });
+
   it("edits a turn, and says what goes with it", () => {
     draw();
     sayChat(turn("a"), turn("b"), turn("c"));

@@ -20,6 +20,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
 from blip2_widget.session import Session
+from tests.run.test_chat import hold_streams
 
 Sent = list[tuple[dict[str, Any], list[bytes]]]
 
@@ -428,6 +429,25 @@ def test_a_conversation_streams_to_the_view_that_shows_it(make: Any) -> None:
     until(lambda: [t["state"] for t in of_type(sent, "chat")[-1]["turns"]] == ["done"] * 2)
     receive(gallery, type="chat_say", row=0, text="what colour?", at=0)
     until(lambda: [t["question"] for t in of_type(sent, "chat")[-1]["turns"]] == ["what colour?"])
+
+
+def test_a_conversation_is_stopped_on_the_page(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = hold_streams(monkeypatch)
+    _, gallery, sent = make(start=False, max_new_tokens=5)
+
+    def last() -> dict[str, Any]:
+        turns = of_type(sent, "chat")[-1:]
+        return turns[0]["turns"][0] if turns and turns[0]["turns"] else {"answer": None}
+
+    receive(gallery, type="chat_open", view="v", row=0)
+    receive(gallery, type="chat_say", row=0, text="what is it?")
+    until(lambda: bool(last()["answer"]))
+    receive(gallery, type="chat_stop", row=0)
+    until(lambda: last()["state"] == "cancelled")
+    assert last()["answer"]
+    free.set()
+    receive(gallery, type="chat_say", row=0, text="what is it?", at=0)
+    until(lambda: last()["state"] == "done")
 
 
 def test_a_conversation_as_code_says_the_options_that_are_of_one_picture(make: Any) -> None:

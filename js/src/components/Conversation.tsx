@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Details } from "../details";
 import type { Turn } from "../protocol";
 import { CopyCode } from "./CopyCode";
-import { AlertIcon, PencilIcon, RetryIcon, SendIcon } from "./Icons";
+import { AlertIcon, PencilIcon, RetryIcon, SendIcon, StopIcon } from "./Icons";
 import { Confidence, TextField } from "./ReviewedAnswer";
 
 interface ConversationProps {
@@ -76,6 +76,7 @@ export function Conversation({ details, rowId, disabled, before }: ConversationP
                   edit={edit?.at === at ? edit.text : null}
                   onEdit={(text) => details.setEdit(rowId, text === null ? null : { at, text })}
                   onSay={(text) => say(text, at)}
+                  onStop={() => details.stop(rowId)}
                 />
               ))}
             </ol>
@@ -100,14 +101,20 @@ export function Conversation({ details, rowId, disabled, before }: ConversationP
                 if (!busy) say(draft);
               }}
               onEscape={() => {
-                scroller.current?.closest<HTMLElement>(".detail")?.focus({ preventScroll: true });
+                if (busy) details.stop(rowId);
+                else
+                  scroller.current?.closest<HTMLElement>(".detail")?.focus({ preventScroll: true });
               }}
             />
             <button
               type="button"
               class="composer-send"
               aria-label="ask"
-              title={busy ? "an answer is on its way" : "ask (Enter); Shift+Enter for a new line"}
+              title={
+                busy
+                  ? "an answer is on its way; Esc stops it"
+                  : "ask (Enter); Shift+Enter for a new line"
+              }
               disabled={busy || !draft.trim()}
               onClick={() => say(draft)}
             >
@@ -131,9 +138,10 @@ interface TurnProps {
   edit: string | null;
   onEdit(text: string | null): void;
   onSay(text: string): void;
+  onStop(): void;
 }
 
-function TurnView({ turn, at, behind, busy, edit, onEdit, onSay }: TurnProps) {
+function TurnView({ turn, at, behind, busy, edit, onEdit, onSay, onStop }: TurnProps) {
   const { question, answer, state } = turn;
   const container = useRef<HTMLLIElement>(null);
   const open = state === "waiting" || state === "running";
@@ -198,7 +206,12 @@ function TurnView({ turn, at, behind, busy, edit, onEdit, onSay }: TurnProps) {
             <Confidence value={turn.confidence} />
           )}
           <span class="detail-rule" />
-          {state === "error" || state === "cancelled" ? (
+          {open ? (
+            <button type="button" class="button" title="stop (Esc in the field)" onClick={onStop}>
+              <StopIcon />
+              Stop
+            </button>
+          ) : state === "error" || state === "cancelled" ? (
             <button type="button" class="button" disabled={busy} onClick={() => onSay(question)}>
               <RetryIcon />
               Retry
@@ -242,7 +255,13 @@ function TurnAnswer({ turn: { answer, state, error } }: { turn: Turn }) {
       </span>
     );
   }
-  if (state === "cancelled") return <span class="detail-none">not answered</span>;
+  if (state === "cancelled") {
+    return (
+      <>
+        {answer} <span class="detail-none">{answer ? "stopped" : "not answered"}</span>
+      </>
+    );
+  }
   if (answer) {
     return (
       <>
