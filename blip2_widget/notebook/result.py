@@ -113,7 +113,7 @@ class Result:
 
     @property
     def agreement(self) -> pd.DataFrame:
-        """How often each two columns of answers agree, but for case and spaces at the ends."""
+        """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
 
     def wait(self, timeout: float | None = None) -> Result:

@@ -502,7 +502,7 @@ def test_answers_are_compared_and_those_that_differ_are_found(notebook_of: Noteb
     gallery.get_by_role("button", name="filters", exact=True).click()
     facets = gallery.get_by_role("complementary", name="filters")
     facets.get_by_role("button", name="agreement").click()
-    facets.locator(".facet", has_text="agreement").locator(".bin", has_text="true").click()
+    facets.locator(".facet", has_text="agreement").locator(".bin", has_text="same").click()
     expect(gallery.locator(".shownline .count")).to_have_text(f"{len(same)} of 32")
     assert in_kernel(notebook, "list(result.gallery.filtered)") == same
     expect(gallery.locator(".tile-differs")).to_have_count(0)
