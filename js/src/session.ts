@@ -157,6 +157,8 @@ export class Session {
   readonly notice = signal("");
   /** Reviews, pictures and conversations. */
   readonly details = new Details((request) => this.#send(request));
+  /** What a person has typed to ask many rows and not yet asked. */
+  readonly question = signal("");
   /** How the newest view is set: the next one starts like it. */
   settings: ViewSettings | null = null;
 
