@@ -219,6 +219,11 @@ class Gallery(anywidget.AnyWidget):
         if self._warmer is None and self.row_count >= _MANY_ROWS:
             self._warmer = _soon(_WARM_AFTER, self._warm)
 
+    def _on_place(self, content: dict[str, Any]) -> None:
+        row, version = self._row_in(content), self._view.version
+        place = {"type": "place", "row": row, "version": version}
+        self.send(place | {"position": self._view.position_of(row)})
+
     def _on_thumbs(self, content: dict[str, Any]) -> None:
         rows = [int(row) for row in content["rows"] if 0 <= int(row) < self.row_count]
         self._thumbnails.wish(str(content["view"]), rows, int(content["pixels"]))

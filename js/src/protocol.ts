@@ -161,6 +161,12 @@ export interface RowsRequest {
   stop: number;
 }
 
+/** Page → kernel: where does this row stand in what is shown? Answered by `PlaceMessage`. */
+export interface PlaceRequest {
+  type: "place";
+  row: number;
+}
+
 /**
  * Page → kernel: the thumbnails this view wants now, most wanted first. Replaces the view's earlier
  * wish, so that rows scrolled past are not made; an empty list drops the wish. `pixels` is the
@@ -293,6 +299,7 @@ export interface CloseRequest {
 
 export type Request =
   | RowsRequest
+  | PlaceRequest
   | ThumbsRequest
   | AskRequest
   | RetryRequest
@@ -317,6 +324,14 @@ export interface RowsMessage {
   version: number;
   start: number;
   rows: Row[];
+}
+
+/** Kernel → page: where a row stands in that version, null where it does not. */
+export interface PlaceMessage {
+  type: "place";
+  row: number;
+  version: number;
+  position: number | null;
 }
 
 /** Kernel → page: rows that have changed, as they now are. */
@@ -418,6 +433,7 @@ export interface NoticeMessage {
 
 export type Message =
   | RowsMessage
+  | PlaceMessage
   | ChangedMessage
   | ThumbsMessage
   | FacetsMessage

@@ -11,6 +11,7 @@ import {
   type FrameColumn,
   type Key,
   type Message,
+  type PlaceMessage,
   type Progress,
   type Prompt,
   type Query,
@@ -175,6 +176,7 @@ export class Session {
   /** Rows that are kept up to date although no view has drawn them, and by how many. */
   readonly #kept = new Map<number, number>();
   readonly #facets = new Map<string, (message: FacetsMessage) => void>();
+  #places: { row: number; resolve(position: number | null): void }[] = [];
   #histories: ((prompts: string[]) => void)[] = [];
 
   /** The blocks of positions asked for: when, and how often. */
@@ -219,6 +221,15 @@ export class Session {
   /** A row's thumbnail, null until it comes. */
   thumb(id: number): ReadonlySignal<Thumb | null> {
     return this.#thumbs.watch(id);
+  }
+
+  /** Where a row stands in what is shown, null where it does not. Comes to nothing like `facets`. */
+  placeOf(row: number): Promise<number | null> {
+    if (this.shown.peek().plain) return Promise.resolve(row);
+    return new Promise((resolve) => {
+      this.#places.push({ row, resolve });
+      this.#send({ type: "place", row }, false);
+    });
   }
 
   /** Keeps a row that was seen, and up to date, wherever the views go. Returns the way to stop. */
@@ -389,6 +400,7 @@ export class Session {
     this.#wanted.value = null;
     this.#facets.clear();
     this.#histories = [];
+    this.#places = [];
     this.#stale.clear();
     this.#order.retain(() => false);
     this.#rows.retain(() => false);
@@ -493,6 +505,9 @@ export class Session {
             this.#facets.get(message.id)?.(message);
           this.#facets.delete(message.id);
           break;
+        case "place":
+          this.#setPlace(message);
+          break;
         case "notice":
           this.notice.value = message.text;
           break;
@@ -556,6 +571,13 @@ export class Session {
         this.#asks.value = changed(this.#asks.peek(), key, null);
       }
     });
+  }
+
+  #setPlace({ row, version, position }: PlaceMessage): void {
+    const waiting = this.#places;
+    this.#places = waiting.filter((one) => one.row !== row);
+    if (version !== this.shown.peek().version) return;
+    for (const one of waiting) if (one.row === row) one.resolve(position);
   }
 
   #received(start: number, stop: number): void {

@@ -292,6 +292,18 @@ def test_a_query_of_the_page_chooses_and_orders_rows(answered: Any) -> None:
     assert shown_rows(gallery, sent) == [0, 1, 2]
 
 
+def test_a_row_is_told_where_it_stands(answered: Any) -> None:
+    _, gallery, sent = answered
+    gallery.show("dog")
+    for row in (2, 1, 99):
+        receive(gallery, type="place", row=row)
+    version = gallery.shown["version"]
+    assert of_type(sent, "place") == [
+        {"type": "place", "row": 2, "version": version, "position": 1},
+        {"type": "place", "row": 1, "version": version, "position": None},
+    ]
+
+
 def test_facets_count_what_is_shown(answered: Any) -> None:
     _, gallery, sent = answered
     receive(gallery, type="facets", id="f", keys=["answer:0"])
