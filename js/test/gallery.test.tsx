@@ -320,7 +320,7 @@ it("shows hostile words of the frame and the query as words", () => {
   settle();
   expect(el.querySelector("img, script, b")).toBeNull();
   expect(el.querySelector(".answer")?.textContent).toBe(evil);
-  expect(el.querySelector(".td:nth-child(4)")?.textContent).toBe(evil);
+  expect(el.querySelector(".td:nth-child(5)")?.textContent).toBe(evil);
   expect(el.querySelector(".chiptext")?.textContent).toBe(evil);
   expect(el.querySelector(".choicetext")?.textContent).toBe(evil);
 });
