@@ -242,7 +242,7 @@ class Gallery(anywidget.AnyWidget):
         self._rows_changed([self._row_in(content)])
 
     def _on_cancel(self, _content: dict[str, Any]) -> None:
-        self._board.cancel()
+        self._later(self._board.cancel)
 
     def _on_query(self, content: dict[str, Any]) -> None:
         self._later(lambda: self._set_query(content["query"]))

@@ -174,7 +174,20 @@ def test_retry_and_cancel_act_on_the_run(make: Any, pictures: list[Any], tmp_pat
     waiting, gallery, _ = make(pictures, start=False)
     waiting.run._pending.extend(waiting.run._grid.tasks(range(5), "waiting"))
     receive(gallery, type="cancel")
-    assert waiting.progress.state == "cancelled"
+    until(lambda: waiting.progress.state == "cancelled")
+
+
+def test_a_cancel_of_many_cells_keeps_no_message_waiting(make: Any) -> None:
+    waiting, gallery, sent = make(start=False)
+    waiting.run._pending.extend(waiting.run._grid.tasks(range(5), "waiting"))
+    free = threading.Event()
+    ended: list[bool] = []
+    waiting.run.subscribe(lambda rows: ended.append(free.wait(5)) if rows else None)
+    receive(gallery, type="cancel")
+    receive(gallery, type="rows", view="v", start=0, stop=1)
+    assert ended == [] and len(of_type(sent, "rows")) == 1
+    free.set()
+    until(lambda: ended == [True] and waiting.progress.state == "cancelled")
 
 
 def test_rows_that_nobody_looked_at_are_not_sent(make: Any) -> None:
