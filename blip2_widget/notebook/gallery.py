@@ -13,7 +13,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
 from blip2_widget.notebook.code import answer_line, chat_line
 from blip2_widget.notebook.rows import Rows
+from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
 from blip2_widget.store import Review, Store
@@ -80,6 +80,7 @@ class Gallery(anywidget.AnyWidget):
     history = traitlets.Dict().tag(sync=True)
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
+    cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
         help="the numbers of the selected rows, in order"
@@ -109,13 +110,13 @@ class Gallery(anywidget.AnyWidget):
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
+        self._shown_last = self._view.shown()
+        #: What is left out of what is synced, and the number it is known by.
+        self._left_out: tuple[int, dict[str, Any]] = (0, {})
         super().__init__(
             row_count=len(board),
-            title=board.title,
-            prompts=self._prompt_list(),
-            progress=asdict(board.progress),
-            columns=self._columns.shown,
-            shown=self._view.shown(),
+            progress=synced_progress(board.progress),
+            **self._texts(),
             history=reviews.history,
             comparing=board.comparing,
             filtered=range(len(board)),
@@ -218,6 +219,10 @@ class Gallery(anywidget.AnyWidget):
         self.send({"type": "rows", "version": version, "start": start, "rows": found})
         if self._warmer is None and self.row_count >= _MANY_ROWS:
             self._warmer = _soon(_WARM_AFTER, self._warm)
+
+    def _on_whole(self, _content: dict[str, Any]) -> None:
+        number, parts = self._left_out
+        self.send({"type": "whole", "cut": number, "parts": parts})
 
     def _on_place(self, content: dict[str, Any]) -> None:
         row, version = self._row_in(content), self._view.version
@@ -341,9 +346,34 @@ class Gallery(anywidget.AnyWidget):
     def _show(self) -> None:
         """Tell the page, and whoever watches `filtered`, what is shown now."""
         shown = self._view.shown()
-        if shown != self.shown:
-            self.shown = shown
+        if shown != self._shown_last:
+            self._shown_last = shown
+            self._sync()
             self.filtered = self._view.order
+
+    def _sync(self) -> None:
+        with self._showing:
+            for name, value in self._texts().items():
+                setattr(self, name, value)
+
+    def _texts(self) -> dict[str, Any]:
+        """The traits that hold names, texts and queries, cut where they are too long."""
+        shown = self._shown_last
+        whole = {
+            "title": self._board.title,
+            "prompts": [{"name": each.name, "text": each.text} for each in self._board.prompts],
+            "columns": self._columns.shown,
+            "query": shown["query"],
+        }
+        short = synced(whole)
+        parts = {name: value for name, value in whole.items() if short[name] != value}
+        number, before = self._left_out
+        if parts != before:
+            self._left_out = (number + 1, parts)
+        query, error = short.pop("query"), shown["error"]
+        cut_error = None if error is None else shortened(error)
+        short["shown"] = shown | {"query": query, "error": cut_error}
+        return short | {"cut": self._left_out[0] if parts else 0}
 
     @traitlets.validate("selected")
     def _rows_there_are(self, proposal: Any) -> list[int]:
@@ -378,10 +408,7 @@ class Gallery(anywidget.AnyWidget):
         prompt = Prompt(name, text, kind_of(text, "question"))
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
         self._board.add(run.start())
-        self.prompts = self._prompt_list()
-
-    def _prompt_list(self) -> list[dict[str, str]]:
-        return [{"name": each.name, "text": each.text} for each in self._board.prompts]
+        self._sync()
 
     def _step(self, step: Callable[[], list[Target]]) -> None:
         for target in step():
@@ -445,7 +472,7 @@ class Gallery(anywidget.AnyWidget):
         self._view.changed(rows)
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
-        self.progress = asdict(self._board.progress)
+        self.progress = synced_progress(self._board.progress)
 
     def _refresh(self) -> None:
         """Rows may have come to pass the query, or to pass it no more."""

@@ -86,14 +86,15 @@ export interface History {
   redo: number;
 }
 
-/** The synced traits. */
+/** The synced traits. They are saved with the notebook, so what is too long is cut in them. */
 export interface Traits {
   row_count: number;
   title: string;
   prompts: Prompt[];
   progress: Progress;
   columns: FrameColumn[];
-  shown: Shown;
+  /** The query is null where it is too long. */
+  shown: Omit<Shown, "query"> & { query: Query | null };
   /** How many rows are selected. */
   selected_count: number;
   history: History;
@@ -101,6 +102,11 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
+  /**
+   * 0 where title, prompts, columns and query are whole. Else the number of what is left out, which
+   * `WholeRequest` asks for; another one whenever that changes.
+   */
+  cut: number;
 }
 
 /**
@@ -159,6 +165,11 @@ export interface RowsRequest {
   view: string;
   start: number;
   stop: number;
+}
+
+/** Page → kernel: send me what is left out of the traits. Answered by `WholeMessage`. */
+export interface WholeRequest {
+  type: "whole";
 }
 
 /** Page → kernel: where does this row stand in what is shown? Answered by `PlaceMessage`. */
@@ -299,6 +310,7 @@ export interface CloseRequest {
 
 export type Request =
   | RowsRequest
+  | WholeRequest
   | PlaceRequest
   | ThumbsRequest
   | AskRequest
@@ -324,6 +336,13 @@ export interface RowsMessage {
   version: number;
   start: number;
   rows: Row[];
+}
+
+/** Kernel → page: what the traits have cut, whole, under the number that `cut` has. */
+export interface WholeMessage {
+  type: "whole";
+  cut: number;
+  parts: Partial<Pick<Traits, "title" | "prompts" | "columns"> & Pick<Shown, "query">>;
 }
 
 /** Kernel → page: where a row stands in that version, null where it does not. */
@@ -433,6 +452,7 @@ export interface NoticeMessage {
 
 export type Message =
   | RowsMessage
+  | WholeMessage
   | PlaceMessage
   | ChangedMessage
   | ThumbsMessage
@@ -469,4 +489,5 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
+  cut: 0,
 };

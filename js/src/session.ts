@@ -11,6 +11,7 @@ import {
   type FrameColumn,
   type Key,
   type Message,
+  NO_QUERY,
   type PlaceMessage,
   type Progress,
   type Prompt,
@@ -23,6 +24,7 @@ import {
   type Shown,
   type ThumbsMessage,
   type Traits,
+  type WholeMessage,
 } from "./protocol";
 import { sameQuery } from "./query";
 import type { ViewSettings } from "./view";
@@ -118,6 +120,7 @@ const TRAITS = [
   "history",
   "few_selected",
   "comparing",
+  "cut",
 ] as const;
 
 /** What the caches may hold. */
@@ -139,7 +142,7 @@ export class Session {
   readonly prompts = signal<Prompt[]>(DEFAULTS.prompts);
   readonly progress = signal<Progress>(DEFAULTS.progress);
   readonly columns = signal<FrameColumn[]>(DEFAULTS.columns);
-  readonly shown = signal<Shown>(DEFAULTS.shown);
+  readonly shown = signal<Shown>({ ...DEFAULTS.shown, query: NO_QUERY });
   readonly selectedCount = signal(DEFAULTS.selected_count);
   readonly history = signal(DEFAULTS.history);
   readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
@@ -176,6 +179,9 @@ export class Session {
   /** Rows that are kept up to date although no view has drawn them, and by how many. */
   readonly #kept = new Map<number, number>();
   readonly #facets = new Map<string, (message: FacetsMessage) => void>();
+  /** What the traits have cut, as it was told last, and the number of it that is asked for. */
+  #whole: WholeMessage | null = null;
+  #wholeAsked = 0;
   #places: { row: number; resolve(position: number | null): void }[] = [];
   #histories: ((prompts: string[]) => void)[] = [];
 
@@ -401,6 +407,7 @@ export class Session {
     this.#facets.clear();
     this.#histories = [];
     this.#places = [];
+    this.#wholeAsked = 0;
     this.#stale.clear();
     this.#order.retain(() => false);
     this.#rows.retain(() => false);
@@ -411,14 +418,18 @@ export class Session {
     const read = <K extends keyof Traits>(name: K): Traits[K] =>
       (this.#model.get(name) as Traits[K] | null | undefined) ?? DEFAULTS[name];
     const rowCount = read("row_count");
-    const prompts = read("prompts");
-    const columns = read("columns");
+    const cut = read("cut");
+    // Those of before stay until the new ones come.
+    const parts = (cut > 0 && this.#whole?.parts) || {};
+    const prompts = parts.prompts ?? read("prompts");
+    const columns = parts.columns ?? read("columns");
+    const old = this.shown.peek();
     // A kernel of before there were queries shows all.
-    const shown = (this.#model.get("shown") as Shown | null | undefined) ?? {
+    const told = (this.#model.get("shown") as Traits["shown"] | null | undefined) ?? {
       ...DEFAULTS.shown,
       count: rowCount,
     };
-    const old = this.shown.peek();
+    const shown: Shown = { ...told, query: told.query ?? parts.query ?? old.query };
     // Rows held from before have the answers of other columns, or are not there any more.
     const stale =
       rowCount < this.rowCount.peek() ||
@@ -426,7 +437,7 @@ export class Session {
       !same(columns, this.columns.peek());
     batch(() => {
       this.rowCount.value = rowCount;
-      this.title.value = read("title");
+      this.title.value = parts.title ?? read("title");
       this.prompts.value = prompts;
       this.progress.value = { ...DEFAULTS.progress, ...read("progress") };
       if (!same(columns, this.columns.peek())) this.columns.value = columns;
@@ -446,6 +457,9 @@ export class Session {
       if (shown.version !== old.version || shown.plain !== old.plain) this.#reorder();
       if (stale) this.#refresh();
     });
+    const lacks = cut > 0 && cut !== this.#whole?.cut && cut !== this.#wholeAsked;
+    // Before there is a view nobody would hear the answer.
+    if (lacks && this.#tickTimer !== null && this.#send({ type: "whole" })) this.#wholeAsked = cut;
   }
 
   /** Other rows are shown: asks which. Those that are drawn stay until it is known. */
@@ -504,6 +518,10 @@ export class Session {
           if (message.version === this.shown.peek().version)
             this.#facets.get(message.id)?.(message);
           this.#facets.delete(message.id);
+          break;
+        case "whole":
+          this.#whole = message;
+          this.#readTraits();
           break;
         case "place":
           this.#setPlace(message);

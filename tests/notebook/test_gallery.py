@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,6 +21,7 @@ import blip2_widget.notebook.gallery as gallery_module
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
+from blip2_widget.run import Board
 from blip2_widget.session import Session
 from tests.run.test_chat import hold_streams
 
@@ -72,6 +75,61 @@ def test_synced_state_is_small_however_many_rows_there_are(make: Any) -> None:
     state = gallery.get_state(["row_count", "title", "prompts", "progress"])
     assert gallery.row_count == 20_000
     assert len(json.dumps(state)) < 1000
+
+
+def test_synced_state_stays_small_whatever_is_asked(
+    own_session: Session, noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "\N{DOG FACE}" * 5_000
+    frame = pd.DataFrame({f"{at} {long}": ["x"] for at in range(2_000)} | {"image": noise[:1]})
+    result = blip2_widget.ask(
+        frame.image,
+        {f"{at} {long}": f"{at} {long}?" for at in range(1_000)},
+        frame=frame,
+        title=long,
+        start=False,
+    )
+    progress = dataclasses.replace(result.board.progress, note=long, model=long, variant=long)
+    monkeypatch.setattr(Board, "progress", progress)
+    gallery = result.gallery
+    sent: Sent = []
+    gallery.send = lambda content, buffers=None: sent.append((content, buffers or []))
+    filters = [{"key": "label", "values": [f"{at} {long}" for at in range(3_000)]}]
+    gallery.show("\N{DOG FACE}" * 1_000, filters=filters, sort=f"column:7 {long}")
+    with pytest.raises(Blip2Error):
+        gallery.show(sort=long)
+    until(lambda: gallery._timer is None)
+
+    code = ("_esm", "_css")
+    state = {name: value for name, value in gallery.get_state().items() if name not in code}
+    assert len(json.dumps(state)) < 20_000
+    assert state["prompts"][0]["text"].startswith("0 ") and len(state["columns"]) > 20
+    # The page is sent all of it, and a row's own texts, when it asks.
+    receive(gallery, type="whole")
+    (message,) = of_type(sent, "whole")
+    assert message["cut"] == state["cut"] > 0
+    whole = message["parts"]
+    assert whole["title"] == long and whole["prompts"][-1]["text"] == f"999 {long}?"
+    assert whole["columns"][7] == {"name": f"7 {long}", "kind": "text"}
+    assert whole["query"]["filters"] == filters
+    receive(gallery, type="rows", view="v", start=0, stop=1)
+    gallery.show()
+    receive(gallery, type="rows", view="v", start=0, stop=1)
+    assert of_type(sent, "rows")[-1]["rows"][0]["cells"][1]["prompt"] == f"1 {long}?"
+
+
+def test_what_is_short_is_synced_whole(answered: Any) -> None:
+    _, gallery, _ = answered
+    gallery.show("dog")
+    assert gallery.cut == 0 and gallery.shown["query"]["search"] == "dog"
+    numbers = set()
+    for most in (5_000, 6_000):
+        gallery.show(filters=[{"key": "label", "values": [str(at) for at in range(most)]}])
+        assert gallery.shown["query"] is None
+        numbers.add(gallery.cut)
+    assert len(numbers) == 2 and 0 not in numbers
+    gallery.show()
+    assert gallery.cut == 0 and gallery.shown["query"]["filters"] == []
 
 
 def test_rows_come_as_asked_and_within_bounds(make: Any) -> None:
