@@ -136,7 +136,7 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
     pictures = Pictures(column, asking.store, current().defaults.max_pixels)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
-    return Result(board, asking)
+    return Result(board, [asking])
 
 
 def compare(
@@ -181,8 +181,7 @@ def compare(
     board.comparing = True
     for run in runs:
         board.add(run.start() if start else run)
-    # What is asked later is asked by the first of them.
-    return Result(board, askings[0], started=start)
+    return Result(board, askings, started=start)
 
 
 def _run(
@@ -199,7 +198,7 @@ def _run(
     run = asking.run(prompts, title=title)
     board = Board(column, run.pictures, run.title)
     board.add(run.start() if start else run)
-    return Result(board, asking, started=start)
+    return Result(board, [asking], started=start)
 
 
 def _asking(
@@ -248,6 +247,8 @@ def _asking(
         refresh=refresh,
         cache=cache,
         raises=on_error == "raise",
+        n=n,
+        sample=sample,
         expression=expression,
     )
 
@@ -266,25 +267,65 @@ class Asking:
     cache: bool
     #: Whether waiting for answers raises where some have failed.
     raises: bool = False
+    #: Of how many rows the column's are the first, or were drawn: as `n` and `sample` were given.
+    n: int | None = None
+    sample: int | None = None
     #: What the column is called in the notebook: "df.image". Empty where nobody said.
     expression: str = ""
 
     @property
-    def options(self) -> str:
-        """What a magic line needs to say of the model: "-m demo"; empty for the defaults."""
-        default = current().defaults
-        model = "" if self.model == default.model else f"-m {self.model}"
-        variant = "" if self.variant == default.variant else f"--variant {self.variant}"
-        return f"{model} {variant}".strip()
-
-    @property
-    def line(self) -> str:
-        """The end of a magic line that asks the same column alike; empty where it has no name."""
-        return f"{self.expression} {self.options}".strip() if self.expression else ""
+    def options(self) -> dict[str, Any]:
+        """What is asked otherwise than by the defaults, in the words of `ask`."""
+        said = {
+            "model": self.model,
+            "variant": self.variant,
+            "n": self.n,
+            "sample": self.sample,
+            "batch_size": self.batch_size,
+            **dataclasses.asdict(self.settings),
+            "refresh": self.refresh,
+            "cache": self.cache,
+            "on_error": "raise" if self.raises else "null",
+        }
+        usual = {
+            **dataclasses.asdict(GenerationSettings()),
+            **dataclasses.asdict(current().defaults),
+            "refresh": False,
+            "cache": True,
+            "on_error": "null",
+        }
+        return {name: value for name, value in said.items() if value != usual.get(name)}
 
     def about(self, column: Column, anew: bool = False) -> Asking:
         """The same of other pictures; with `anew` what is stored is computed again."""
         return dataclasses.replace(self, column=column, refresh=self.refresh or anew)
+
+    def texts(self, prompt: Prompt) -> str | list[str]:
+        """The prompt as it is for all rows, or on every row, its {column} fields filled in."""
+        names = self._columns_in(prompt)
+        if not names:
+            return fill(prompt.text, str)
+        values = {name: row_values(self.column.frame, name) for name in names}
+        return [
+            fill(prompt.text, lambda name, row=row: values[name][row])  # type: ignore[misc]
+            for row in range(len(self.column.values))
+        ]
+
+    def text(self, prompt: Prompt, row: int) -> str:
+        """The same on one row."""
+        self._columns_in(prompt)
+        frame = take_rows(self.column.frame, [row])
+        return fill(prompt.text, lambda name: row_values(frame, name)[0])
+
+    def _columns_in(self, prompt: Prompt) -> list[str]:
+        names = columns_in(prompt.text)
+        if names and self.column.frame is None:
+            raise Blip2Error(
+                f"{{{names[0]}}} in a prompt needs the data frame; give its column as "
+                f"df.{names[0]} is written, with frame=df, or write {{{{{names[0]}}}}} for the "
+                "braces themselves"
+            )
+        return names
 
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
@@ -309,7 +350,7 @@ class Asking:
         Raises Blip2Error where a prompt names no column, or where no model can answer here.
         """
         session = current()
-        texts = [_texts(prompt, self.column) for prompt in prompts]
+        texts = [self.texts(prompt) for prompt in prompts]
         located = locate(parse(self.model))
         plan = session.manager.plan(located, self.variant)
         run = Run(
@@ -342,20 +383,3 @@ def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None
     if sample is not None and sample < len(rows):
         rows = sorted(random.Random(seed).sample(rows, sample))
     return column if len(rows) == total else column.take(rows, take_rows(column.frame, rows))
-
-
-def _texts(prompt: Prompt, column: Column) -> str | list[str]:
-    """The prompt as it is for all rows, or on every row, its {column} fields filled in."""
-    names = columns_in(prompt.text)
-    if names and column.frame is None:
-        raise Blip2Error(
-            f"{{{names[0]}}} in a prompt needs the data frame; give its column as df.{names[0]} is "
-            "written, with frame=df, or write {{" + names[0] + "}} for the braces themselves"
-        )
-    values = {name: row_values(column.frame, name) for name in names}
-    if not names:
-        return fill(prompt.text, str)
-    return [
-        fill(prompt.text, lambda name, row=row: values[name][row])  # type: ignore[misc]
-        for row in range(len(column.values))
-    ]

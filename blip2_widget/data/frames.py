@@ -120,7 +120,10 @@ def error_frame(board: Board) -> pd.DataFrame:
 
 def agreement_frame(board: Board) -> pd.DataFrame:
     """For each two columns of answers: on how many rows both answered, on how many of these the
-    same (but for case and spaces at the ends), and the share of that."""
+    same (but for case and spaces at the ends), and the share of that.
+
+    The models' own answers count, also where a person has corrected one.
+    """
     import pandas as pd
 
     lines = []

@@ -13,7 +13,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,9 @@ import traitlets
 from blip2_widget.data.frames import wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
+from blip2_widget.notebook.code import answer_line, chat_line
 from blip2_widget.notebook.rows import Rows
+from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
 from blip2_widget.store import Review, Store
@@ -77,18 +78,22 @@ class Gallery(anywidget.AnyWidget):
     shown = traitlets.Dict().tag(sync=True)
     selected_count = traitlets.Int(0).tag(sync=True)
     history = traitlets.Dict().tag(sync=True)
-    line = traitlets.Unicode("").tag(sync=True)
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
+    cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
         help="the numbers of the selected rows, in order"
     )
     filtered = traitlets.Any(help="the numbers of the rows shown, in the order shown")
 
-    def __init__(self, board: Board, asking: Asking, reviews: Reviews, people: Store) -> None:
-        """`people` is the store of what people say, `reviews` what they said of answers."""
-        self._board, self._asking, self._reviews = board, asking, reviews
+    def __init__(
+        self, board: Board, askings: Sequence[Asking], reviews: Reviews, people: Store
+    ) -> None:
+        """`askings` made the board's first runs, and the first of them makes all that follow.
+        `people` is the store of what people say, `reviews` what they said of answers."""
+        self._board, self._askings, self._reviews = board, askings, reviews
+        self._asking = askings[0]
         self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
@@ -105,15 +110,14 @@ class Gallery(anywidget.AnyWidget):
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
+        self._shown_last = self._view.shown()
+        #: What is left out of what is synced, and the number it is known by.
+        self._left_out: tuple[int, dict[str, Any]] = (0, {})
         super().__init__(
             row_count=len(board),
-            title=board.title,
-            prompts=self._prompt_list(),
-            progress=asdict(board.progress),
-            columns=self._columns.shown,
-            shown=self._view.shown(),
+            progress=synced_progress(board.progress),
+            **self._texts(),
             history=reviews.history,
-            line=asking.line,
             comparing=board.comparing,
             filtered=range(len(board)),
         )
@@ -216,6 +220,15 @@ class Gallery(anywidget.AnyWidget):
         if self._warmer is None and self.row_count >= _MANY_ROWS:
             self._warmer = _soon(_WARM_AFTER, self._warm)
 
+    def _on_whole(self, _content: dict[str, Any]) -> None:
+        number, parts = self._left_out
+        self.send({"type": "whole", "cut": number, "parts": parts})
+
+    def _on_place(self, content: dict[str, Any]) -> None:
+        row, version = self._row_in(content), self._view.version
+        place = {"type": "place", "row": row, "version": version}
+        self.send(place | {"position": self._view.position_of(row)})
+
     def _on_thumbs(self, content: dict[str, Any]) -> None:
         rows = [int(row) for row in content["rows"] if 0 <= int(row) < self.row_count]
         self._thumbnails.wish(str(content["view"]), rows, int(content["pixels"]))
@@ -234,7 +247,7 @@ class Gallery(anywidget.AnyWidget):
         self._rows_changed([self._row_in(content)])
 
     def _on_cancel(self, _content: dict[str, Any]) -> None:
-        self._board.cancel()
+        self._later(self._board.cancel)
 
     def _on_query(self, content: dict[str, Any]) -> None:
         self._later(lambda: self._set_query(content["query"]))
@@ -293,6 +306,10 @@ class Gallery(anywidget.AnyWidget):
     def _on_picture(self, content: dict[str, Any]) -> None:
         self._thumbnails.open(self._row_in(content), int(content["pixels"]))
 
+    def _on_codes(self, content: dict[str, Any]) -> None:
+        row = self._row_in(content)
+        self._later(lambda: self._send_codes(row))
+
     def _on_chat_open(self, content: dict[str, Any]) -> None:
         view = str(content["view"])
         if content["row"] is None:
@@ -305,6 +322,10 @@ class Gallery(anywidget.AnyWidget):
     def _on_chat_say(self, content: dict[str, Any]) -> None:
         row, text, at = self._row_in(content), _text(content["text"]), content.get("at")
         self._later(lambda: self._chats.say(row, text, None if at is None else int(at)), _opener)
+
+    def _on_chat_stop(self, content: dict[str, Any]) -> None:
+        row = self._row_in(content)
+        self._later(lambda: self._chats.cancel(row), _opener)
 
     # --- what is shown --------------------------------------------------------------------------
 
@@ -325,9 +346,34 @@ class Gallery(anywidget.AnyWidget):
     def _show(self) -> None:
         """Tell the page, and whoever watches `filtered`, what is shown now."""
         shown = self._view.shown()
-        if shown != self.shown:
-            self.shown = shown
+        if shown != self._shown_last:
+            self._shown_last = shown
+            self._sync()
             self.filtered = self._view.order
+
+    def _sync(self) -> None:
+        with self._showing:
+            for name, value in self._texts().items():
+                setattr(self, name, value)
+
+    def _texts(self) -> dict[str, Any]:
+        """The traits that hold names, texts and queries, cut where they are too long."""
+        shown = self._shown_last
+        whole = {
+            "title": self._board.title,
+            "prompts": [{"name": each.name, "text": each.text} for each in self._board.prompts],
+            "columns": self._columns.shown,
+            "query": shown["query"],
+        }
+        short = synced(whole)
+        parts = {name: value for name, value in whole.items() if short[name] != value}
+        number, before = self._left_out
+        if parts != before:
+            self._left_out = (number + 1, parts)
+        query, error = short.pop("query"), shown["error"]
+        cut_error = None if error is None else shortened(error)
+        short["shown"] = shown | {"query": query, "error": cut_error}
+        return short | {"cut": self._left_out[0] if parts else 0}
 
     @traitlets.validate("selected")
     def _rows_there_are(self, proposal: Any) -> list[int]:
@@ -362,10 +408,7 @@ class Gallery(anywidget.AnyWidget):
         prompt = Prompt(name, text, kind_of(text, "question"))
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
         self._board.add(run.start())
-        self.prompts = self._prompt_list()
-
-    def _prompt_list(self) -> list[dict[str, str]]:
-        return [{"name": each.name, "text": each.text} for each in self._board.prompts]
+        self._sync()
 
     def _step(self, step: Callable[[], list[Target]]) -> None:
         for target in step():
@@ -376,6 +419,15 @@ class Gallery(anywidget.AnyWidget):
         self.history = self._reviews.history
         keys = self._board.pictures.keys
         self._rows_changed([row for row, key in list(keys.items()) if key == target.image_key])
+
+    def _send_codes(self, row: int) -> None:
+        board = self._board
+        codes = []
+        for at, prompt in enumerate(board.prompts):
+            run = board.runs.index(board.run_of(at))
+            asking = self._askings[run] if run < len(self._askings) else self._asking
+            codes.append(answer_line(asking, prompt, board.cell(row, at), row))
+        self._send_if_open({"type": "codes", "row": row, "codes": codes})
 
     def _send_chat(self, row: int) -> None:
         if row not in self._chat_views.values():
@@ -390,7 +442,7 @@ class Gallery(anywidget.AnyWidget):
             }
             for turn in self._chats.turns(row)
         ]
-        code = self._chats.code(row, self._asking.expression or "images", self._asking.options)
+        code = chat_line(self._asking, self._chats, row)
         self._send_if_open({"type": "chat", "row": row, "turns": turns, "code": code})
 
     @cached_property
@@ -420,7 +472,7 @@ class Gallery(anywidget.AnyWidget):
         self._view.changed(rows)
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
-        self.progress = asdict(self._board.progress)
+        self.progress = synced_progress(self._board.progress)
 
     def _refresh(self) -> None:
         """Rows may have come to pass the query, or to pass it no more."""

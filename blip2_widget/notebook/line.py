@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from blip2_widget.errors import Blip2Error
@@ -178,6 +179,33 @@ def options_given(options: argparse.Namespace) -> dict[str, Any]:
         "cache": not options.no_cache,
         "on_error": options.on_error,
     }
+
+
+def options_written(options: Mapping[str, Any]) -> str:
+    """The end of a line that says these options of the Python API, as `options_given` reads them.
+
+    None cannot be written: it is what a line says that leaves an option out.
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        if isinstance(value, bool):
+            words += [flag] if value != (name == "cache") else []
+        elif value is not None:
+            words += [flag, _in_quotes(value) if isinstance(value, str) else str(value)]
+    return " ".join(words)
+
+
+#: The options whose flags are not their names.
+_FLAGS = {"model": "-m", "n": "-n", "cache": "--no-cache"}
+
+
+def _in_quotes(text: str) -> str:
+    """An option's value, in quotes where it would be cut or taken for something else."""
+    if re.fullmatch(r"[^\s\"'()\[\]{}-][^\s\"'()\[\]{}]*", text):
+        return text
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text}{quote}"
 
 
 def prompts_in(body: str) -> dict[str, str]:

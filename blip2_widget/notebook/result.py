@@ -7,6 +7,7 @@ import copy
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,11 @@ class Result:
     that are there so far; `wait` first for all of them.
     """
 
-    def __init__(self, board: Board, asking: Asking, *, started: bool = True) -> None:
+    def __init__(self, board: Board, askings: Sequence[Asking], *, started: bool = True) -> None:
+        """`askings` made the board's runs; what is asked later is asked by the first of them."""
         self.board = board
-        self._asking = asking
+        self._askings = askings
+        self._asking = askings[0]
         self._started = started
         self._saved_page = SavedPage(board, self._review_of)
         self._quiet_in: int | None = None
@@ -92,7 +95,7 @@ class Result:
 
         if not self._galleries:
             people = self._people
-            self._galleries.append(Gallery(self.board, self._asking, self.reviews, people))
+            self._galleries.append(Gallery(self.board, self._askings, self.reviews, people))
         return self._galleries[0]
 
     @property
@@ -117,7 +120,7 @@ class Result:
 
     @property
     def agreement(self) -> pd.DataFrame:
-        """How often each two columns of answers agree, but for case and spaces at the ends."""
+        """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
 
     def wait(self, timeout: float | None = None) -> Result:

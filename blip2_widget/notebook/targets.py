@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.run import fill, no_such_column
+from blip2_widget.run import escaped, fill, no_such_column
 
 Namespace = Mapping[str, Any]
 
@@ -59,9 +59,7 @@ def with_variables(template: str, names: Namespace) -> str:
     def value_of(field: str) -> object:
         if not field.startswith("@"):
             return "{" + field + "}"
-        # Braces in a variable's value are text, not fields.
-        value = str(_evaluate(field[1:], names))
-        return value.replace("{", "{{").replace("}", "}}")
+        return escaped(str(_evaluate(field[1:], names)))
 
     doubled = template.replace("{{", "{{{{").replace("}}", "}}}}")
     return fill(doubled, value_of)

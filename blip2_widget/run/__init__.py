@@ -6,7 +6,7 @@ from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.reviews import ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
-from blip2_widget.run.templates import columns_in, fill, no_such_column
+from blip2_widget.run.templates import columns_in, escaped, fill, no_such_column, quoted
 from blip2_widget.run.worker import Worker
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "Turn",
     "Worker",
     "columns_in",
+    "escaped",
     "fill",
     "no_such_column",
+    "quoted",
     "same",
     "target_of",
 ]

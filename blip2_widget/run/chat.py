@@ -7,7 +7,6 @@ turn before.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import uuid
@@ -20,6 +19,7 @@ from blip2_widget.images import Column
 from blip2_widget.model import conversation_text
 from blip2_widget.run.cells import Prompt, State
 from blip2_widget.run.run import Run
+from blip2_widget.run.templates import quoted
 from blip2_widget.store import Store
 
 #: Makes a run over a column of one picture, not started; with `refresh` (the second argument) its
@@ -34,7 +34,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Turn:
-    """One question and its answer, which while it is "running" is its beginning.
+    """One question and its answer, which while it is "running" is its beginning, and once it is
+    "cancelled" what had come of it.
 
     `logprob` is the natural logarithm of the answer's probability under the model. By `id` it is
     the same turn wherever it is shown.
@@ -145,7 +146,8 @@ class Chats:
         self._go_on(conversation)
 
     def cancel(self, row: int) -> None:
-        """Stop the answer under way and what waits behind it; each can be said again."""
+        """Stop the answer under way, of which stays what has come, and what waits behind it; each
+        can be said again."""
         conversation = self._open(row)
         with self._changed:
             run = conversation.run
@@ -174,7 +176,7 @@ class Chats:
         `expression` is what the column is called there, such as df.image, and `options` what
         the line ends in, such as -m demo.
         """
-        questions = [json.dumps(turn.question, ensure_ascii=False) for turn in self.turns(row)]
+        questions = [quoted(turn.question) for turn in self.turns(row)]
         picture = _picture_expression(self._column, row, expression)
         return " ".join(["%blip2 chat", picture, *questions, *([options] if options else [])])
 
@@ -228,8 +230,10 @@ class Chats:
             # Where the whole run has failed, its one line says why.
             progress = run.progress
             failed = progress.state == "failed"
-            settled: State = "error" if failed else "cancelled"
-            self._settle(conversation, turn, settled, None, progress.note if failed else None)
+            if failed:
+                self._settle(conversation, turn, "error", None, progress.note)
+            else:
+                self._settle(conversation, turn, "cancelled", turn.answer, None)
         elif state == "error":
             self._settle(conversation, turn, "error", None, cell.error)
         elif cell.answer is not None:
@@ -346,7 +350,7 @@ def _picture_expression(column: Column, row: int, expression: str) -> str:
     """One picture of a column, as Python: by its label where the column has labels, since a run
     may be over some rows only."""
     if expression[:1] in ("'", '"'):  # a glob or a folder
-        return json.dumps(str(column.values[row]), ensure_ascii=False)
+        return quoted(str(column.values[row]))
     place: Any = column.index[row]
     place = place.item() if hasattr(place, "item") else place
     if not hasattr(column.index, "take"):

@@ -1,8 +1,12 @@
-"""Prompt templates: {column} is the row's value, {@name} a variable, {{ and }} are braces."""
+"""Prompt templates: {column} is the row's value, {@name} a variable, {{ and }} are braces.
+
+And how a prompt is written in a line of `%blip2`.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterable
 
@@ -32,6 +36,22 @@ def fill(template: str, value_of: Callable[[str], object]) -> str:
         return str(value_of(match.group(1).strip()))
 
     return _PIECE.sub(replace, template)
+
+
+def escaped(text: str) -> str:
+    """The template that is this text, braces and all."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, in one line whatever it holds."""
+    return _LINE_ENDS.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False)
+    )
+
+
+#: What ends a line in Python's eyes and IPython's, and not in JSON's.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def no_such_column(name: str, columns: Iterable[object]) -> Blip2Error:

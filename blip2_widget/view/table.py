@@ -212,11 +212,13 @@ class Table:
         return Numbers(np.fromiter(map(read, range(count)), np.float64, count), read)
 
     def _agreement(self, row: int) -> str | None:
-        """Whether all answers of a row are the same; None where there are not several."""
+        """Whether all answers of a row are the same, but for case and spaces at their ends; None
+        where there are not several, or one is still to come."""
         answers = {_answer(self.rows, at, row) for at in range(len(self.rows.prompts))}
         if None in answers or len(self.rows.prompts) < 2:
             return None
-        return _truth(len({each.strip().casefold() for each in answers if each is not None}) == 1)
+        texts = {each.strip().casefold() for each in answers if each is not None}
+        return "same" if len(texts) == 1 else "different"
 
     # --- texts ------------------------------------------------------------------------------------
 

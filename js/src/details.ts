@@ -86,6 +86,7 @@ export class Details {
   readonly #open = new Map<string, number>();
   readonly #drafts = new Map<number, Signal<string>>();
   readonly #edits = new Map<number, Signal<TurnEdit | null>>();
+  readonly #codes = new Map<number, Signal<readonly string[]>>();
   readonly #corrections = new Map<string, Signal<string | null>>();
 
   constructor(send: (request: Request) => boolean) {
@@ -257,6 +258,11 @@ export class Details {
     return true;
   }
 
+  /** Stops the answer that is on its way. */
+  stop(row: number): void {
+    this.#send({ type: "chat_stop", row });
+  }
+
   #chat(row: number): Chat {
     let chat = this.#chats.get(row);
     if (!chat) {
@@ -296,6 +302,15 @@ export class Details {
     }
   }
 
+  /** The lines that ask a row's prompts in a cell, empty until they come. */
+  codes(row: number): ReadonlySignal<readonly string[]> {
+    return entryOf<number, readonly string[]>(this.#codes, row, []);
+  }
+
+  askCodes(row: number): void {
+    this.#send({ type: "codes", row });
+  }
+
   // Reviews
 
   /** A person's word on one answer. A correction that cannot be sent stays what is being typed. */
@@ -333,6 +348,10 @@ export class Details {
         this.offline.value = false;
         this.#setPicture(keyOf(message.row, message.pixels), pictureOf(message, buffers[0]));
         return true;
+      case "codes":
+        this.offline.value = false;
+        entryOf<number, readonly string[]>(this.#codes, message.row, []).value = message.codes;
+        return true;
       case "chat":
         batch(() => {
           this.offline.value = false;
@@ -360,6 +379,7 @@ export class Details {
     this.#pictures.clear();
     this.#open.clear();
     this.#chats.clear();
+    this.#codes.clear();
   }
 
   #send(request: Request): boolean {

@@ -45,7 +45,8 @@ export interface FrameColumn {
 /**
  * What is filtered and sorted by, as one text: `column:NAME` of the frame, `answer:K`, `state:K`,
  * `confidence:K` and `review:K` of the K-th prompt, `label`, `error` (whether the picture is broken),
- * `row` (the frame's order), and `agreement` (whether all answers of a row are the same).
+ * `row` (the frame's order), and `agreement` ("same" or "different": all answers of a row, a person's
+ * where there is one).
  */
 export type Key = string;
 
@@ -85,14 +86,15 @@ export interface History {
   redo: number;
 }
 
-/** The synced traits. */
+/** The synced traits. They are saved with the notebook, so what is too long is cut in them. */
 export interface Traits {
   row_count: number;
   title: string;
   prompts: Prompt[];
   progress: Progress;
   columns: FrameColumn[];
-  shown: Shown;
+  /** The query is null where it is too long. */
+  shown: Omit<Shown, "query"> & { query: Query | null };
   /** How many rows are selected. */
   selected_count: number;
   history: History;
@@ -100,8 +102,11 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
-  /** The line that made this gallery, without its prompt: `df.image -m demo`. Empty where unknown. */
-  line: string;
+  /**
+   * 0 where title, prompts, columns and query are whole. Else the number of what is left out, which
+   * `WholeRequest` asks for; another one whenever that changes.
+   */
+  cut: number;
 }
 
 /**
@@ -160,6 +165,17 @@ export interface RowsRequest {
   view: string;
   start: number;
   stop: number;
+}
+
+/** Page → kernel: send me what is left out of the traits. Answered by `WholeMessage`. */
+export interface WholeRequest {
+  type: "whole";
+}
+
+/** Page → kernel: where does this row stand in what is shown? Answered by `PlaceMessage`. */
+export interface PlaceRequest {
+  type: "place";
+  row: number;
 }
 
 /**
@@ -248,6 +264,12 @@ export interface PictureRequest {
   pixels: number;
 }
 
+/** Page → kernel: a row's prompts as lines for a cell. Answered by `CodesMessage`. */
+export interface CodesRequest {
+  type: "codes";
+  row: number;
+}
+
 /**
  * Page → kernel: the conversation about a picture, from now on also when it changes. Answered by
  * `ChatMessage`. `null` for none.
@@ -269,6 +291,12 @@ export interface ChatSayRequest {
   at?: number;
 }
 
+/** Page → kernel: stop the answer under way. What has come of it stays, and it can be said again. */
+export interface ChatStopRequest {
+  type: "chat_stop";
+  row: number;
+}
+
 /** Page → kernel: stop the run. */
 export interface CancelRequest {
   type: "cancel";
@@ -282,6 +310,8 @@ export interface CloseRequest {
 
 export type Request =
   | RowsRequest
+  | WholeRequest
+  | PlaceRequest
   | ThumbsRequest
   | AskRequest
   | RetryRequest
@@ -295,8 +325,10 @@ export type Request =
   | ReviewRequest
   | UndoRequest
   | PictureRequest
+  | CodesRequest
   | ChatOpenRequest
-  | ChatSayRequest;
+  | ChatSayRequest
+  | ChatStopRequest;
 
 /** Kernel → page: the rows shown from `start` on in that version, in reply to `RowsRequest`. */
 export interface RowsMessage {
@@ -304,6 +336,21 @@ export interface RowsMessage {
   version: number;
   start: number;
   rows: Row[];
+}
+
+/** Kernel → page: what the traits have cut, whole, under the number that `cut` has. */
+export interface WholeMessage {
+  type: "whole";
+  cut: number;
+  parts: Partial<Pick<Traits, "title" | "prompts" | "columns"> & Pick<Shown, "query">>;
+}
+
+/** Kernel → page: where a row stands in that version, null where it does not. */
+export interface PlaceMessage {
+  type: "place";
+  row: number;
+  version: number;
+  position: number | null;
 }
 
 /** Kernel → page: rows that have changed, as they now are. */
@@ -370,7 +417,17 @@ export interface PictureMessage {
   error: string | null;
 }
 
-/** One question and its answer. While it is `running`, `answer` is its beginning. */
+/** Kernel → page: for each of a row's prompts the line that asks it of all rows in a cell. */
+export interface CodesMessage {
+  type: "codes";
+  row: number;
+  codes: string[];
+}
+
+/**
+ * One question and its answer. While it is `running`, and once it is `cancelled`, `answer` is its
+ * beginning.
+ */
 export interface Turn {
   question: string;
   answer: string | null;
@@ -395,11 +452,14 @@ export interface NoticeMessage {
 
 export type Message =
   | RowsMessage
+  | WholeMessage
+  | PlaceMessage
   | ChangedMessage
   | ThumbsMessage
   | FacetsMessage
   | PromptsMessage
   | PictureMessage
+  | CodesMessage
   | ChatMessage
   | NoticeMessage;
 
@@ -429,5 +489,5 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
-  line: "",
+  cut: 0,
 };

@@ -11,6 +11,8 @@ import {
   type FrameColumn,
   type Key,
   type Message,
+  NO_QUERY,
+  type PlaceMessage,
   type Progress,
   type Prompt,
   type Query,
@@ -22,6 +24,7 @@ import {
   type Shown,
   type ThumbsMessage,
   type Traits,
+  type WholeMessage,
 } from "./protocol";
 import { sameQuery } from "./query";
 import type { ViewSettings } from "./view";
@@ -117,7 +120,7 @@ const TRAITS = [
   "history",
   "few_selected",
   "comparing",
-  "line",
+  "cut",
 ] as const;
 
 /** What the caches may hold. */
@@ -139,12 +142,11 @@ export class Session {
   readonly prompts = signal<Prompt[]>(DEFAULTS.prompts);
   readonly progress = signal<Progress>(DEFAULTS.progress);
   readonly columns = signal<FrameColumn[]>(DEFAULTS.columns);
-  readonly shown = signal<Shown>(DEFAULTS.shown);
+  readonly shown = signal<Shown>({ ...DEFAULTS.shown, query: NO_QUERY });
   readonly selectedCount = signal(DEFAULTS.selected_count);
   readonly history = signal(DEFAULTS.history);
   readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
   readonly comparing = signal(DEFAULTS.comparing);
-  readonly line = signal(DEFAULTS.line);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
@@ -159,6 +161,8 @@ export class Session {
   readonly notice = signal("");
   /** Reviews, pictures and conversations. */
   readonly details = new Details((request) => this.#send(request));
+  /** What a person has typed to ask many rows and not yet asked. */
+  readonly question = signal("");
   /** How the newest view is set: the next one starts like it. */
   settings: ViewSettings | null = null;
 
@@ -175,6 +179,10 @@ export class Session {
   /** Rows that are kept up to date although no view has drawn them, and by how many. */
   readonly #kept = new Map<number, number>();
   readonly #facets = new Map<string, (message: FacetsMessage) => void>();
+  /** What the traits have cut, as it was told last, and the number of it that is asked for. */
+  #whole: WholeMessage | null = null;
+  #wholeAsked = 0;
+  #places: { row: number; resolve(position: number | null): void }[] = [];
   #histories: ((prompts: string[]) => void)[] = [];
 
   /** The blocks of positions asked for: when, and how often. */
@@ -219,6 +227,15 @@ export class Session {
   /** A row's thumbnail, null until it comes. */
   thumb(id: number): ReadonlySignal<Thumb | null> {
     return this.#thumbs.watch(id);
+  }
+
+  /** Where a row stands in what is shown, null where it does not. Comes to nothing like `facets`. */
+  placeOf(row: number): Promise<number | null> {
+    if (this.shown.peek().plain) return Promise.resolve(row);
+    return new Promise((resolve) => {
+      this.#places.push({ row, resolve });
+      this.#send({ type: "place", row }, false);
+    });
   }
 
   /** Keeps a row that was seen, and up to date, wherever the views go. Returns the way to stop. */
@@ -389,6 +406,8 @@ export class Session {
     this.#wanted.value = null;
     this.#facets.clear();
     this.#histories = [];
+    this.#places = [];
+    this.#wholeAsked = 0;
     this.#stale.clear();
     this.#order.retain(() => false);
     this.#rows.retain(() => false);
@@ -399,14 +418,18 @@ export class Session {
     const read = <K extends keyof Traits>(name: K): Traits[K] =>
       (this.#model.get(name) as Traits[K] | null | undefined) ?? DEFAULTS[name];
     const rowCount = read("row_count");
-    const prompts = read("prompts");
-    const columns = read("columns");
+    const cut = read("cut");
+    // Those of before stay until the new ones come.
+    const parts = (cut > 0 && this.#whole?.parts) || {};
+    const prompts = parts.prompts ?? read("prompts");
+    const columns = parts.columns ?? read("columns");
+    const old = this.shown.peek();
     // A kernel of before there were queries shows all.
-    const shown = (this.#model.get("shown") as Shown | null | undefined) ?? {
+    const told = (this.#model.get("shown") as Traits["shown"] | null | undefined) ?? {
       ...DEFAULTS.shown,
       count: rowCount,
     };
-    const old = this.shown.peek();
+    const shown: Shown = { ...told, query: told.query ?? parts.query ?? old.query };
     // Rows held from before have the answers of other columns, or are not there any more.
     const stale =
       rowCount < this.rowCount.peek() ||
@@ -414,12 +437,11 @@ export class Session {
       !same(columns, this.columns.peek());
     batch(() => {
       this.rowCount.value = rowCount;
-      this.title.value = read("title");
+      this.title.value = parts.title ?? read("title");
       this.prompts.value = prompts;
       this.progress.value = { ...DEFAULTS.progress, ...read("progress") };
       if (!same(columns, this.columns.peek())) this.columns.value = columns;
       this.selectedCount.value = read("selected_count");
-      this.line.value = read("line");
       this.history.value = read("history");
       this.fewSelected.value = read("few_selected");
       this.comparing.value = read("comparing");
@@ -435,6 +457,9 @@ export class Session {
       if (shown.version !== old.version || shown.plain !== old.plain) this.#reorder();
       if (stale) this.#refresh();
     });
+    const lacks = cut > 0 && cut !== this.#whole?.cut && cut !== this.#wholeAsked;
+    // Before there is a view nobody would hear the answer.
+    if (lacks && this.#tickTimer !== null && this.#send({ type: "whole" })) this.#wholeAsked = cut;
   }
 
   /** Other rows are shown: asks which. Those that are drawn stay until it is known. */
@@ -493,6 +518,13 @@ export class Session {
           if (message.version === this.shown.peek().version)
             this.#facets.get(message.id)?.(message);
           this.#facets.delete(message.id);
+          break;
+        case "whole":
+          this.#whole = message;
+          this.#readTraits();
+          break;
+        case "place":
+          this.#setPlace(message);
           break;
         case "notice":
           this.notice.value = message.text;
@@ -557,6 +589,13 @@ export class Session {
         this.#asks.value = changed(this.#asks.peek(), key, null);
       }
     });
+  }
+
+  #setPlace({ row, version, position }: PlaceMessage): void {
+    const waiting = this.#places;
+    this.#places = waiting.filter((one) => one.row !== row);
+    if (version !== this.shown.peek().version) return;
+    for (const one of waiting) if (one.row === row) one.resolve(position);
   }
 
   #received(start: number, stop: number): void {

@@ -7,7 +7,6 @@ import {
   type Request,
   type Review,
   type Row,
-  type Shown,
   type Traits,
 } from "../src/protocol";
 import type { Listener, Model } from "../src/session";
@@ -69,7 +68,7 @@ export class FakeModel implements Model {
   }
 
   /** The kernel shows something else. */
-  show(part: Partial<Shown>): void {
+  show(part: Partial<Traits["shown"]>): void {
     const { version } = this.traits.shown;
     this.set("shown", { ...this.traits.shown, version: version + 1, ...part });
   }

@@ -174,6 +174,16 @@ describe("editing a prompt", () => {
     expect(document.activeElement).toBe(field());
   });
 
+  it("starts from the row's own text where the column's is cut", () => {
+    fireEvent.keyDown(field(), { key: "Escape" });
+    act(() => {
+      model.set("prompts", [{ name: "dogs", text: "how…" }]);
+      model.sayRows(0, 24, { prompt: "how many dogs?" });
+    });
+    fireEvent.click(promptOf(el, 0));
+    expect(field().value).toBe("how many dogs?");
+  });
+
   it("asks on Enter, and shows at once what was asked", () => {
     type("how many cats?  ");
     fireEvent.keyDown(field(), { key: "Enter" });
@@ -320,7 +330,7 @@ it("shows hostile words of the frame and the query as words", () => {
   settle();
   expect(el.querySelector("img, script, b")).toBeNull();
   expect(el.querySelector(".answer")?.textContent).toBe(evil);
-  expect(el.querySelector(".td:nth-child(4)")?.textContent).toBe(evil);
+  expect(el.querySelector(".td:nth-child(5)")?.textContent).toBe(evil);
   expect(el.querySelector(".chiptext")?.textContent).toBe(evil);
   expect(el.querySelector(".choicetext")?.textContent).toBe(evil);
 });

@@ -2,7 +2,7 @@ import { fireEvent, within } from "@testing-library/preact";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Session } from "../src/session";
 import { Session as SessionClass } from "../src/session";
-import { makeReview, makeRow } from "./fake";
+import { makeCell, makeReview, makeRow } from "./fake";
 import { Page, usePages } from "./page";
 
 usePages();
@@ -221,4 +221,20 @@ it("keeps the focus when what has it is filtered out", () => {
   page.press(page.tile(1), "a");
   page.kernel((model) => model.show({ count: 1, plain: false }));
   expect(document.activeElement).toBe(page.tile(0));
+});
+
+it("marks rows whose answers differ where they are compared, by a person's text before the model's", () => {
+  const cells = (one: string, other: string, text: string | null = null) => ({
+    cells: [makeCell({ answer: one, review: makeReview({ text }) }), makeCell({ answer: other })],
+  });
+  page.rows(
+    makeRow(0, {}, cells("a dog", "A dog ")),
+    makeRow(1, {}, cells("a dog", "a cat")),
+    makeRow(2, {}, cells("a dog", "a cat", "a cat")),
+    makeRow(3, {}, cells("a dog", "a dog", "a cat")),
+  );
+  const marked = () => [0, 1, 2, 3].filter((k) => page.tile(k).matches(".tile-differs"));
+  expect(marked()).toEqual([]);
+  page.kernel((model) => model.set("comparing", true));
+  expect(marked()).toEqual([1, 3]);
 });

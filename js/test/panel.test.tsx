@@ -262,6 +262,23 @@ describe("a review", () => {
     expect(onClose).not.toHaveBeenCalled();
   });
 
+  it("has the prompt it is of as code, asked for again when that is another", async () => {
+    const writeText = vi.fn().mockResolvedValue(undefined);
+    vi.stubGlobal("navigator", { clipboard: { writeText } });
+    draw();
+    setRow({ duplicates: 1 });
+    expect(of("codes")).toEqual([{ type: "codes", row: 7 }]);
+    expect(screen.queryByRole("button", { name: "copy as code" })).toBeNull();
+    const code = "%blip2 caption df.image";
+    act(() => void details.receive({ type: "codes", row: 7, codes: [code] }));
+    fireEvent.click(button("copy as code"));
+    expect(writeText).toHaveBeenCalledWith(code);
+    await screen.findByText("copied");
+    setRow({ cells: [cell({ prompt: "why?" })] });
+    expect(of("codes")).toHaveLength(2);
+    vi.unstubAllGlobals();
+  });
+
   it("can be undone and done again where there is something to", () => {
     draw({ history: { undo: 1, redo: 0 } });
     expect(button(/redo/).disabled).toBe(true);
@@ -305,6 +322,24 @@ describe("the conversation", () => {
     cleanup();
     draw();
     expect(field(COMPOSER).value).toBe("and then?");
+  });
+
+  it("is stopped by a button or Esc; what has come and what is typed stay", () => {
+    draw();
+    sayChat(turn("a", { state: "running", answer: "two do" }));
+    type(COMPOSER, "and then?");
+    fireEvent.keyDown(field(COMPOSER), { key: "Escape" });
+    fireEvent.click(button("Stop"));
+    expect(of("chat_stop")).toEqual(Array(2).fill({ type: "chat_stop", row: 7 }));
+    sayChat(turn("a", { state: "cancelled", answer: "two do" }));
+    expect(panel().querySelector(".turn-answer")?.textContent).toBe("two do stopped");
+    expect(field(COMPOSER).value).toBe("and then?");
+    fireEvent.click(button("Retry"));
+    expect(of("chat_say")).toEqual([{ type: "chat_say", row: 7, text: "a", at: 0 }]);
+    sayChat(turn("a"));
+    fireEvent.keyDown(field(COMPOSER), { key: "Escape" });
+    expect(of("chat_stop")).toHaveLength(2);
+    expect(document.activeElement).toBe(panel());
   });
 
   it("edits a turn, and says what goes with it", () => {

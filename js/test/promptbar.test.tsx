@@ -62,6 +62,19 @@ describe("asking many", () => {
     expect(scope.value).toBe("all");
   });
 
+  it("keeps what is not asked yet when the cell is drawn again, in every view", () => {
+    page.type(field(), "is this {city} or ");
+    const second = new Page({}, page);
+    expect((second.get("textbox", "ask") as HTMLTextAreaElement).value).toBe("is this {city} or ");
+    second.close();
+    page.close();
+    page = new Page({}, page);
+    expect(field().value).toBe("is this {city} or ");
+    page.press(field(), "Enter");
+    expect(asked()).toEqual([{ prompt: "is this {city} or", scope: "all" }]);
+    expect(field().value).toBe("");
+  });
+
   it("keeps what could not be sent", () => {
     page.model.dead = true;
     page.type(field(), "why?");

@@ -120,6 +120,53 @@ describe("asking for rows", () => {
   });
 });
 
+describe("what the traits have cut", () => {
+  const long = { name: "n".repeat(300), text: "how many?" };
+  const query = { ...NO_QUERY, search: "dog", filters: [{ key: "label", values: ["a", "b"] }] };
+
+  it("is asked for once a view is there, and takes the place of what is cut", () => {
+    model = new FakeModel({ title: "cut…", prompts: [{ name: "n…", text: "how…" }], cut: 3 });
+    session = new Session(model);
+    expect(model.sent).toEqual([]);
+    view = session.open();
+    model.progress({ state: "running" });
+    expect(model.requests("whole")).toEqual([{ type: "whole" }]);
+    expect(session.title.value).toBe("cut…");
+    const columns = [{ name: "c".repeat(300), kind: "text" as const }];
+    model.say({ type: "whole", cut: 3, parts: { prompts: [long], columns } });
+    model.progress({ state: "done" });
+    expect(session.prompts.value).toEqual([long]);
+    expect(session.columns.value).toEqual(columns);
+    expect(session.title.value).toBe("cut…");
+    expect(model.requests("whole")).toHaveLength(1);
+    // Another column of answers: those of before stay until the new ones come.
+    model.set("cut", 4);
+    expect(session.prompts.value).toEqual([long]);
+    expect(model.requests("whole")).toHaveLength(2);
+  });
+
+  it("may be the query, of which nothing else is made meanwhile", () => {
+    session.query(query);
+    model.show({ query: null, count: 2, plain: false });
+    expect(session.wanted.value).toEqual(query);
+    expect(session.shown.value).toMatchObject({ count: 2, query: NO_QUERY });
+    model.set("cut", 1);
+    model.say({ type: "whole", cut: 1, parts: { query } });
+    expect(session.shown.value.query).toEqual(query);
+    expect(session.searching.value).toBe(false);
+    model.show({ query: NO_QUERY, count: 1000, plain: true });
+    model.set("cut", 0);
+    expect(session.wanted.value).toEqual(NO_QUERY);
+  });
+
+  it("is asked for again by the next view where the last one has gone before it came", () => {
+    model.set("cut", 1);
+    view.close();
+    view = session.open();
+    expect(model.requests("whole")).toHaveLength(2);
+  });
+});
+
 describe("rows", () => {
   it("follow what the kernel says of them", () => {
     show(0, 10);

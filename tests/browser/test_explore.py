@@ -399,9 +399,12 @@ def test_a_picture_is_talked_about_and_looked_at(notebook_of: NotebookOf) -> Non
     expect(done).to_have_text("0", timeout=TIMEOUT)
     panel.get_by_role("button", name="answer question 1 anew").click()
     expect(done).to_have_text("0", timeout=TIMEOUT)
-    panel.get_by_role("button", name="Copy as code").click()
+    panel.get_by_role("region", name="answers").get_by_role("button", name="copy as code").click()
+    expect(panel.locator(".review").get_by_role("status").first).to_have_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "%blip2 caption df.image"
+    panel.get_by_role("region", name="conversation").get_by_text("Copy as code").click()
     expect(panel.get_by_role("button", name="Copied")).to_be_visible()
-    expect(panel.locator(".talk-copy").get_by_role("status")).to_have_text("copied")
+    expect(panel.locator(".talk .copycode").get_by_role("status")).to_have_text("copied")
     code = page.evaluate("navigator.clipboard.readText()")
     assert code == '%blip2 chat df.image.loc[3] "how many circles are in the picture?"'
 
@@ -499,7 +502,7 @@ def test_answers_are_compared_and_those_that_differ_are_found(notebook_of: Noteb
     gallery.get_by_role("button", name="filters", exact=True).click()
     facets = gallery.get_by_role("complementary", name="filters")
     facets.get_by_role("button", name="agreement").click()
-    facets.locator(".facet", has_text="agreement").locator(".bin", has_text="true").click()
+    facets.locator(".facet", has_text="agreement").locator(".bin", has_text="same").click()
     expect(gallery.locator(".shownline .count")).to_have_text(f"{len(same)} of 32")
     assert in_kernel(notebook, "list(result.gallery.filtered)") == same
     expect(gallery.locator(".tile-differs")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,7 +21,9 @@ import blip2_widget.notebook.gallery as gallery_module
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
+from blip2_widget.run import Board
 from blip2_widget.session import Session
+from tests.run.test_chat import hold_streams
 
 Sent = list[tuple[dict[str, Any], list[bytes]]]
 
@@ -71,6 +75,61 @@ def test_synced_state_is_small_however_many_rows_there_are(make: Any) -> None:
     state = gallery.get_state(["row_count", "title", "prompts", "progress"])
     assert gallery.row_count == 20_000
     assert len(json.dumps(state)) < 1000
+
+
+def test_synced_state_stays_small_whatever_is_asked(
+    own_session: Session, noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "\N{DOG FACE}" * 5_000
+    frame = pd.DataFrame({f"{at} {long}": ["x"] for at in range(2_000)} | {"image": noise[:1]})
+    result = blip2_widget.ask(
+        frame.image,
+        {f"{at} {long}": f"{at} {long}?" for at in range(1_000)},
+        frame=frame,
+        title=long,
+        start=False,
+    )
+    progress = dataclasses.replace(result.board.progress, note=long, model=long, variant=long)
+    monkeypatch.setattr(Board, "progress", progress)
+    gallery = result.gallery
+    sent: Sent = []
+    gallery.send = lambda content, buffers=None: sent.append((content, buffers or []))
+    filters = [{"key": "label", "values": [f"{at} {long}" for at in range(3_000)]}]
+    gallery.show("\N{DOG FACE}" * 1_000, filters=filters, sort=f"column:7 {long}")
+    with pytest.raises(Blip2Error):
+        gallery.show(sort=long)
+    until(lambda: gallery._timer is None)
+
+    code = ("_esm", "_css")
+    state = {name: value for name, value in gallery.get_state().items() if name not in code}
+    assert len(json.dumps(state)) < 20_000
+    assert state["prompts"][0]["text"].startswith("0 ") and len(state["columns"]) > 20
+    # The page is sent all of it, and a row's own texts, when it asks.
+    receive(gallery, type="whole")
+    (message,) = of_type(sent, "whole")
+    assert message["cut"] == state["cut"] > 0
+    whole = message["parts"]
+    assert whole["title"] == long and whole["prompts"][-1]["text"] == f"999 {long}?"
+    assert whole["columns"][7] == {"name": f"7 {long}", "kind": "text"}
+    assert whole["query"]["filters"] == filters
+    receive(gallery, type="rows", view="v", start=0, stop=1)
+    gallery.show()
+    receive(gallery, type="rows", view="v", start=0, stop=1)
+    assert of_type(sent, "rows")[-1]["rows"][0]["cells"][1]["prompt"] == f"1 {long}?"
+
+
+def test_what_is_short_is_synced_whole(answered: Any) -> None:
+    _, gallery, _ = answered
+    gallery.show("dog")
+    assert gallery.cut == 0 and gallery.shown["query"]["search"] == "dog"
+    numbers = set()
+    for most in (5_000, 6_000):
+        gallery.show(filters=[{"key": "label", "values": [str(at) for at in range(most)]}])
+        assert gallery.shown["query"] is None
+        numbers.add(gallery.cut)
+    assert len(numbers) == 2 and 0 not in numbers
+    gallery.show()
+    assert gallery.cut == 0 and gallery.shown["query"]["filters"] == []
 
 
 def test_rows_come_as_asked_and_within_bounds(make: Any) -> None:
@@ -173,7 +232,20 @@ def test_retry_and_cancel_act_on_the_run(make: Any, pictures: list[Any], tmp_pat
     waiting, gallery, _ = make(pictures, start=False)
     waiting.run._pending.extend(waiting.run._grid.tasks(range(5), "waiting"))
     receive(gallery, type="cancel")
-    assert waiting.progress.state == "cancelled"
+    until(lambda: waiting.progress.state == "cancelled")
+
+
+def test_a_cancel_of_many_cells_keeps_no_message_waiting(make: Any) -> None:
+    waiting, gallery, sent = make(start=False)
+    waiting.run._pending.extend(waiting.run._grid.tasks(range(5), "waiting"))
+    free = threading.Event()
+    ended: list[bool] = []
+    waiting.run.subscribe(lambda rows: ended.append(free.wait(5)) if rows else None)
+    receive(gallery, type="cancel")
+    receive(gallery, type="rows", view="v", start=0, stop=1)
+    assert ended == [] and len(of_type(sent, "rows")) == 1
+    free.set()
+    until(lambda: ended == [True] and waiting.progress.state == "cancelled")
 
 
 def test_rows_that_nobody_looked_at_are_not_sent(make: Any) -> None:
@@ -289,6 +361,18 @@ def test_a_query_of_the_page_chooses_and_orders_rows(answered: Any) -> None:
     receive(gallery, type="query", query=query(unique=True))
     until(lambda: gallery.shown["count"] == 3)
     assert shown_rows(gallery, sent) == [0, 1, 2]
+
+
+def test_a_row_is_told_where_it_stands(answered: Any) -> None:
+    _, gallery, sent = answered
+    gallery.show("dog")
+    for row in (2, 1, 99):
+        receive(gallery, type="place", row=row)
+    version = gallery.shown["version"]
+    assert of_type(sent, "place") == [
+        {"type": "place", "row": 2, "version": version, "position": 1},
+        {"type": "place", "row": 1, "version": version, "position": None},
+    ]
 
 
 def test_facets_count_what_is_shown(answered: Any) -> None:
@@ -428,6 +512,65 @@ def test_a_conversation_streams_to_the_view_that_shows_it(make: Any) -> None:
     until(lambda: [t["state"] for t in of_type(sent, "chat")[-1]["turns"]] == ["done"] * 2)
     receive(gallery, type="chat_say", row=0, text="what colour?", at=0)
     until(lambda: [t["question"] for t in of_type(sent, "chat")[-1]["turns"]] == ["what colour?"])
+
+
+def test_a_conversation_is_stopped_on_the_page(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = hold_streams(monkeypatch)
+    _, gallery, sent = make(start=False, max_new_tokens=5)
+
+    def last() -> dict[str, Any]:
+        turns = of_type(sent, "chat")[-1:]
+        return turns[0]["turns"][0] if turns and turns[0]["turns"] else {"answer": None}
+
+    receive(gallery, type="chat_open", view="v", row=0)
+    receive(gallery, type="chat_say", row=0, text="what is it?")
+    until(lambda: bool(last()["answer"]))
+    receive(gallery, type="chat_stop", row=0)
+    until(lambda: last()["state"] == "cancelled")
+    assert last()["answer"]
+    free.set()
+    receive(gallery, type="chat_say", row=0, text="what is it?", at=0)
+    until(lambda: last()["state"] == "done")
+
+
+def test_a_conversation_as_code_says_the_options_that_are_of_one_picture(make: Any) -> None:
+    _, gallery, sent = make(start=False, n=2, sample=2, num_beams=2, on_error="raise", cache=False)
+    receive(gallery, type="chat_open", view="v", row=0)
+    until(lambda: bool(of_type(sent, "chat")))
+    assert of_type(sent, "chat")[0]["code"] == "%blip2 chat images[0] --num-beams 2 --no-cache"
+
+
+def codes_of(gallery: Gallery, sent: Sent, row: int = 0) -> list[str]:
+    sent.clear()
+    receive(gallery, type="codes", row=row)
+    until(lambda: bool(of_type(sent, "codes")))
+    (message,) = of_type(sent, "codes")
+    assert message["row"] == row
+    codes: list[str] = message["codes"]
+    return codes
+
+
+def test_a_column_as_code_is_what_a_line_asks(make: Any, tiny_opt: Path) -> None:
+    _, gallery, sent = make(start=False, n=3, num_beams=2)
+    assert codes_of(gallery, sent) == ["%blip2 caption images -n 3 --num-beams 2"]
+    _, gallery, sent = make(start=False, prompt="a photo of", expression="df.image")
+    assert codes_of(gallery, sent) == ['%blip2 caption df.image "a photo of"']
+    receive(gallery, type="ask", row=1, prompt_index=0, prompt='a "{b}"?')
+    assert codes_of(gallery, sent) == ['%blip2 caption df.image "a photo of"']
+    assert codes_of(gallery, sent, 1) == [r'%blip2 ask df.image "a \"{{b}}\"?"']
+    receive(gallery, type="ask_many", prompt="why?", scope="all")
+    until(lambda: len(gallery.prompts) == 2)
+    assert codes_of(gallery, sent)[1] == '%blip2 ask df.image "why?"'
+
+
+def test_compared_columns_as_code_say_who_answers_each(make: Any, noise: Any) -> None:
+    made = blip2_widget.compare(noise[:1], variants=["cpu-fp32", "auto"], start=False)
+    sent: Sent = []
+    made.gallery.send = lambda content, buffers=None: sent.append((content, buffers or []))
+    assert codes_of(made.gallery, sent) == [
+        "%blip2 caption images --variant cpu-fp32",
+        "%blip2 caption images",
+    ]
 
 
 def test_positions_of_rows_that_have_moved_select_nothing(answered: Any) -> None:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.notebook.line import SUBCOMMANDS, help_text, parse, prompts_in, split
+from blip2_widget.notebook.line import (
+    SUBCOMMANDS,
+    help_text,
+    options_given,
+    options_written,
+    parse,
+    prompts_in,
+    split,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +119,32 @@ def test_help_names_everything() -> None:
 def test_an_options_value_may_stand_in_quotes() -> None:
     options = parse("""caption df.image -m "my models/blip 2" -o 'x' --variant "auto" """)
     assert (options.model, options.out, options.variant) == ("my models/blip 2", "x", "auto")
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "model": st.sampled_from(
+                ["demo", "own/model@v1", "my models/a (b", "it's", "-x", 'a"b']
+            ),
+            "variant": st.sampled_from(["cpu-int8+int4", "cuda-bf16"]),
+            **dict.fromkeys(
+                ("n", "sample", "batch_size", "max_new_tokens", "num_beams"), st.integers(1, 999)
+            ),
+            "seed": st.integers(-5, 5),
+            "temperature": st.floats(1e-9, 1e9),
+            "top_p": st.floats(1e-9, 1.0),
+            "refresh": st.booleans(),
+            "cache": st.booleans(),
+            "on_error": st.sampled_from(["null", "raise"]),
+        },
+    )
+)
+def test_options_are_written_as_they_are_read(options: dict[str, object]) -> None:
+    nothing = options_given(parse("ask x"))
+    assert options_given(parse(f"ask x {options_written(options)}")) == nothing | options
+
+
+def test_what_is_left_out_is_not_written() -> None:
+    assert options_written({"batch_size": None, "refresh": False, "cache": True}) == ""

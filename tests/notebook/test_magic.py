@@ -14,7 +14,8 @@ import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine
-from blip2_widget.notebook.line import PARSER, SUBCOMMANDS
+from blip2_widget.notebook.code import answer_line
+from blip2_widget.notebook.line import PARSER, SUBCOMMANDS, options_written
 from blip2_widget.notebook.magic import Blip2Magics
 from blip2_widget.notebook.result import Result
 from blip2_widget.run import Run
@@ -150,6 +151,33 @@ def test_a_line_in_a_function_sees_its_local_names(
 
 
 # --- options --------------------------------------------------------------------------------------
+
+
+def test_a_line_copied_from_the_gallery_asks_the_same(
+    run_cell: RunCell, shell: InteractiveShell
+) -> None:
+    shell.user_ns["WHAT"] = "no"
+    first = run_cell(
+        '%blip2 ask df["img col"] "is it a {kind},\\n{{or}} {@WHAT}?" -n 2 --num-beams 2 --wait'
+    ).value.wait(60)
+    (prompt,), cell = first.board.prompts, first.board.cell(0, 0)
+    line = answer_line(first._asking, prompt, cell, 0)
+    again = run_cell(f"{line} --wait").value.wait(60)
+    assert list(first.answers.prompt) == [f"is it a {kind},\n{{or}} no?" for kind in ("cat", "dog")]
+    columns = ["row", "prompt", "answer", "logprob"]
+    pd.testing.assert_frame_equal(first.answers[columns], again.answers[columns])
+    assert list(again.answers.cached) == [True, True]
+
+
+def test_a_result_knows_every_option_that_is_not_the_default(run_cell: RunCell) -> None:
+    rest = (
+        "--variant cpu-fp32 -n 2 --sample 1 --batch-size 3 --max-new-tokens 5 --num-beams 2 "
+        "--temperature 0.5 --top-p 0.9 --seed 7 --refresh --no-cache --on-error raise"
+    )
+    given = run_cell(f"%blip2 explore df.image {rest}").value._asking.options
+    assert options_written(given) == rest
+    usual = "--variant auto --max-new-tokens 4 --num-beams 1 --top-p 1 --on-error null"
+    assert run_cell(f"%blip2 explore df.image {usual}").value._asking.options == {}
 
 
 def test_n_and_sample_take_some_rows(run_cell: RunCell, shell: InteractiveShell) -> None:

@@ -237,6 +237,7 @@ def test_a_cancelled_turn_says_so_and_is_said_again(
     chats.cancel(0)
     assert chats.wait(0, 60)
     assert [turn.state for turn in chats.turns(0)] == ["cancelled", "cancelled"]
+    assert [bool(turn.answer) for turn in chats.turns(0)] == [True, False]  # what had come stays
     free.set()
     chats.say(0, BROWN, at=0)
     assert [question for question, _ in said(chats)] == [BROWN]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.run import columns_in, fill, no_such_column
+from blip2_widget.run import columns_in, escaped, fill, no_such_column, quoted
 
 
 def test_fields_are_replaced_and_double_braces_are_braces() -> None:
@@ -25,9 +27,13 @@ def test_a_lone_brace_is_refused(template: str) -> None:
 
 
 @given(st.text())
-def test_text_with_doubled_braces_comes_back(text: str) -> None:
-    doubled = text.replace("{", "{{").replace("}", "}}")
-    assert fill(doubled, lambda _: "never") == text
+def test_an_escaped_text_comes_back(text: str) -> None:
+    assert fill(escaped(text), lambda _: "never") == text
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("\n\"'\\\x0b\x1c\x85\u2028\u2029")))
+def test_a_quoted_text_is_one_line_of_python(text: str) -> None:
+    assert len(quoted(text).splitlines()) == 1 and ast.literal_eval(quoted(text)) == text
 
 
 def test_columns_are_named_once_and_variables_are_none() -> None:

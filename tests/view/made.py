@@ -148,7 +148,7 @@ class Plain:
             answers = [self.answer(row, at) for at in range(len(rows.prompts))]
             if len(answers) < 2 or any(each is None for each in answers):
                 return ""
-            return "true" if len({str(each).lower() for each in answers}) == 1 else "false"
+            return "same" if len({str(each).lower() for each in answers}) == 1 else "different"
         cell, review = rows.cell(row, int(rest)), rows.review(row, int(rest))
         if name == "answer":
             return self.answer(row, int(rest)) or ""

@@ -127,6 +127,20 @@ def test_a_review_counts_under_each_of_its_values() -> None:
     ]
 
 
+def test_agreement_is_told_in_words_and_by_what_people_said() -> None:
+    rows = rows_of([("a", "A "), ("a", "b"), ("a", "b"), ("a", None)])
+    rows.reviews = {(1, 1): Review("corrected", text="a")}
+    (facet,) = View(rows).facets(["agreement"])
+    assert {each["value"]: each["count"] for each in facet["values"]} == {
+        "same": 2,
+        "different": 1,
+        "": 1,
+    }
+    view = View(rows)
+    view.set({"sort": {"key": "agreement", "descending": False}})
+    assert list(view.order) == [2, 0, 1, 3]  # those that differ first, as the page's menu says
+
+
 def test_no_key_is_refused_with_a_close_one() -> None:
     with pytest.raises(Blip2Error, match="did you mean 'state:0'"):
         View(rows_of(["a"])).facets(["stat:0"])

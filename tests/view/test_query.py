@@ -203,7 +203,7 @@ def test_a_prompt_that_is_added_has_keys_and_is_found() -> None:
     rows.cells[1][1].answer = "zebra"
     view.refresh()
     assert list(view.order) == [1]
-    view.set(only("agreement", "false"))
+    view.set(only("agreement", "different"))
     assert list(view.order) == [0, 1]
     view.set(only("answer:1", "zebra"))
     assert list(view.order) == [1]

@@ -1,8 +1,9 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Details } from "../details";
 import type { Turn } from "../protocol";
-import { AlertIcon, CheckIcon, CodeIcon, PencilIcon, RetryIcon, SendIcon } from "./Icons";
+import { CopyCode } from "./CopyCode";
+import { AlertIcon, PencilIcon, RetryIcon, SendIcon, StopIcon } from "./Icons";
 import { Confidence, TextField } from "./ReviewedAnswer";
 
 interface ConversationProps {
@@ -75,6 +76,7 @@ export function Conversation({ details, rowId, disabled, before }: ConversationP
                   edit={edit?.at === at ? edit.text : null}
                   onEdit={(text) => details.setEdit(rowId, text === null ? null : { at, text })}
                   onSay={(text) => say(text, at)}
+                  onStop={() => details.stop(rowId)}
                 />
               ))}
             </ol>
@@ -99,14 +101,20 @@ export function Conversation({ details, rowId, disabled, before }: ConversationP
                 if (!busy) say(draft);
               }}
               onEscape={() => {
-                scroller.current?.closest<HTMLElement>(".detail")?.focus({ preventScroll: true });
+                if (busy) details.stop(rowId);
+                else
+                  scroller.current?.closest<HTMLElement>(".detail")?.focus({ preventScroll: true });
               }}
             />
             <button
               type="button"
               class="composer-send"
               aria-label="ask"
-              title={busy ? "an answer is on its way" : "ask (Enter); Shift+Enter for a new line"}
+              title={
+                busy
+                  ? "an answer is on its way; Esc stops it"
+                  : "ask (Enter); Shift+Enter for a new line"
+              }
               disabled={busy || !draft.trim()}
               onClick={() => say(draft)}
             >
@@ -130,9 +138,10 @@ interface TurnProps {
   edit: string | null;
   onEdit(text: string | null): void;
   onSay(text: string): void;
+  onStop(): void;
 }
 
-function TurnView({ turn, at, behind, busy, edit, onEdit, onSay }: TurnProps) {
+function TurnView({ turn, at, behind, busy, edit, onEdit, onSay, onStop }: TurnProps) {
   const { question, answer, state } = turn;
   const container = useRef<HTMLLIElement>(null);
   const open = state === "waiting" || state === "running";
@@ -197,7 +206,12 @@ function TurnView({ turn, at, behind, busy, edit, onEdit, onSay }: TurnProps) {
             <Confidence value={turn.confidence} />
           )}
           <span class="detail-rule" />
-          {state === "error" || state === "cancelled" ? (
+          {open ? (
+            <button type="button" class="button" title="stop (Esc in the field)" onClick={onStop}>
+              <StopIcon />
+              Stop
+            </button>
+          ) : state === "error" || state === "cancelled" ? (
             <button type="button" class="button" disabled={busy} onClick={() => onSay(question)}>
               <RetryIcon />
               Retry
@@ -241,7 +255,13 @@ function TurnAnswer({ turn: { answer, state, error } }: { turn: Turn }) {
       </span>
     );
   }
-  if (state === "cancelled") return <span class="detail-none">not answered</span>;
+  if (state === "cancelled") {
+    return (
+      <>
+        {answer} <span class="detail-none">{answer ? "stopped" : "not answered"}</span>
+      </>
+    );
+  }
   if (answer) {
     return (
       <>
@@ -256,74 +276,5 @@ function TurnAnswer({ turn: { answer, state, error } }: { turn: Turn }) {
       <span />
       <span />
     </span>
-  );
-}
-
-/** Copies a text, in whichever way this page is allowed to. False where in none. */
-async function copy(text: string, near: HTMLElement): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // No permission, or a page without a secure origin: the old way.
-    const field = near.ownerDocument.createElement("textarea");
-    field.value = text;
-    field.className = "announcer";
-    near.append(field);
-    field.select();
-    let copied = false;
-    try {
-      copied = near.ownerDocument.execCommand("copy");
-    } catch {
-      copied = false;
-    }
-    field.remove();
-    return copied;
-  }
-}
-
-function CopyCode({ code }: { code: string }) {
-  const [state, setState] = useState<"idle" | "copied" | "failed">("idle");
-  const container = useRef<HTMLDivElement>(null);
-  const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    if (state !== "copied") return;
-    const timer = setTimeout(() => setState("idle"), 2000);
-    return () => clearTimeout(timer);
-  }, [state]);
-  const onClick = async () => {
-    if (!container.current) return;
-    const copied = await copy(code, container.current);
-    button.current?.focus({ preventScroll: true });
-    setState(copied ? "copied" : "failed");
-  };
-  return (
-    <div ref={container} class="talk-copy">
-      <button
-        ref={button}
-        type="button"
-        class="button button-quiet"
-        title={code}
-        onClick={() => void onClick()}
-      >
-        {state === "copied" ? <CheckIcon /> : <CodeIcon />}
-        {state === "copied" ? "Copied" : "Copy as code"}
-      </button>
-      {/* In the button it would be no region of its own, and the button would have no name. */}
-      <span class="announcer" role="status">
-        {state === "copied" && "copied"}
-      </span>
-      {state === "failed" && (
-        <textarea
-          class="detail-field talk-code"
-          aria-label="the code, to copy by hand"
-          readOnly
-          value={code}
-          rows={Math.min(6, code.split("\n").length)}
-          onFocus={(event) => event.currentTarget.select()}
-          onKeyDown={(event) => event.stopPropagation()}
-        />
-      )}
-    </div>
   );
 }

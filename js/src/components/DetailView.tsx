@@ -10,7 +10,7 @@ export interface DetailViewProps extends Omit<PanelProps, "onZoom"> {
 
 /** The side panel of a picture, and the picture over the whole window when it is asked for. */
 export function DetailView({ view, ...props }: DetailViewProps) {
-  const { details, rowId, thumb, position, onMove } = props;
+  const { details, rowId, thumb, onMove } = props;
   const [large, setLarge] = useState(false);
   // Not an effect of the passive kind, whose end comes late: the view would be closed by then.
   useLayoutEffect(() => {
@@ -30,8 +30,9 @@ export function DetailView({ view, ...props }: DetailViewProps) {
           thumb={thumb}
           label={row?.label ?? ""}
           alt={answer?.review?.text || answer?.answer || undefined}
-          position={position}
+          position={props.position}
           count={props.count}
+          gone={props.gone}
           onMove={onMove}
           onClose={() => setLarge(false)}
         />

@@ -1,7 +1,7 @@
 import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { useLayoutEffect, useState } from "preact/hooks";
 import type { Details } from "../details";
-import { count } from "../format";
+import { isFirst, isLast, type Place, placeText } from "../place";
 import { type Look, oneToOne, WHOLE } from "../zoom";
 import { Dialog } from "./Dialog";
 import { CloseKnob, NeighbourKnobs, ZoomKnobs } from "./Knobs";
@@ -15,16 +15,13 @@ import {
   ZoomPane,
 } from "./ZoomPane";
 
-export interface LightboxProps {
+export interface LightboxProps extends Place {
   details: Details;
   rowId: number;
   thumb: ReadonlySignal<ThumbLike | null>;
   label: string;
   /** What is on the picture, where it is known. */
   alt?: string | undefined;
-  /** The place among what is shown, from 0 on. */
-  position: number;
-  count: number;
   onMove(delta: number): void;
   onClose(): void;
 }
@@ -34,15 +31,14 @@ export const LONG = 240;
 
 /** One picture, as large as the window. */
 export function Lightbox(props: LightboxProps) {
-  const { details, rowId, thumb, label, alt, position, onMove, onClose } = props;
+  const { details, rowId, thumb, label, alt, onMove, onClose } = props;
   const look = useSignal<Look>(WHOLE);
   const [pane, setPane] = useState<Pane>(NO_PANE);
   useLayoutEffect(() => {
     look.value = WHOLE;
   }, [rowId, look]);
 
-  const isFirst = position <= 0;
-  const isLast = position >= props.count - 1;
+  const ends = { isFirst: isFirst(props), isLast: isLast(props) };
   const zoom = (next: Look) => {
     look.value = next;
   };
@@ -60,7 +56,7 @@ export function Lightbox(props: LightboxProps) {
     const delta = leaf[event.key as keyof typeof leaf];
     if (delta !== undefined && !event.shiftKey) {
       if (event.ctrlKey || event.metaKey || event.altKey) return false;
-      if (!(delta < 0 ? isFirst : isLast)) onMove(delta);
+      if (!(delta < 0 ? ends.isFirst : ends.isLast)) onMove(delta);
       return true;
     }
     const next = lookOfKey(look.peek(), event, pane);
@@ -78,7 +74,7 @@ export function Lightbox(props: LightboxProps) {
             {label}
           </span>
           <span class="lightbox-place" aria-live="polite">
-            {count(position + 1)} of {count(props.count)}
+            {placeText(props)}
           </span>
         </div>
         <ZoomKnobs
@@ -109,7 +105,7 @@ export function Lightbox(props: LightboxProps) {
           look={look}
           onPane={setPane}
         >
-          <NeighbourKnobs place="lightbox" isFirst={isFirst} isLast={isLast} onMove={onMove} />
+          <NeighbourKnobs place="lightbox" {...ends} onMove={onMove} />
         </ZoomPane>
       </div>
       {alt && alt !== label && (

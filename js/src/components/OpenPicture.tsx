@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { neighbour } from "../place";
 import type { Session } from "../session";
 import { DetailView } from "./DetailView";
 import type { Opened } from "./items";
@@ -12,8 +13,24 @@ interface OpenPictureProps {
 
 /** The side panel of the picture that was opened, and the way to its neighbours. */
 export function OpenPicture({ session, opened, onOpen, onClose }: OpenPictureProps) {
-  const { row, position } = opened;
-  const count = session.shown.value.count;
+  const { row } = opened;
+  const { count, version, plain } = session.shown.value;
+  // Where it stands may be elsewhere after every query; where it is not shown, it is where it was.
+  const [goneRow, setGoneRow] = useState<number | null>(null);
+  const gone = goneRow === row;
+  const position = gone ? Math.min(opened.position, count) : opened.position;
+  useEffect(() => {
+    let live = true;
+    session.placeOf(row).then((place) => {
+      if (!live) return;
+      setGoneRow(place === null ? row : null);
+      if (place !== null && place !== opened.position) onOpen({ row, position: place });
+    });
+    return () => {
+      live = false;
+    };
+  }, [session, row, version, plain]);
+  useEffect(() => session.keep(row), [session, row]);
   // A view of its own: a neighbour may lie where the gallery draws nothing.
   const view = useMemo(() => session.open(), [session]);
   useEffect(() => () => view.close(), [view]);
@@ -31,7 +48,8 @@ export function OpenPicture({ session, opened, onOpen, onClose }: OpenPicturePro
     onOpen({ row: next, position: going });
   }, [going, next]);
   const move = (delta: number): void => {
-    const to = (going ?? position) + delta;
+    const from = going === null ? { position, count, gone } : { position: going, count };
+    const to = neighbour(from, delta);
     if (to >= 0 && to < count) setGoing(to);
   };
 
@@ -46,6 +64,7 @@ export function OpenPicture({ session, opened, onOpen, onClose }: OpenPicturePro
       prompts={session.prompts.value}
       position={position}
       count={count}
+      gone={gone}
       history={session.history.value}
       takesFocus={true}
       onMove={move}

@@ -2,6 +2,7 @@ import type { ReadonlySignal } from "@preact/signals";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Details } from "../details";
 import { count } from "../format";
+import { isFirst, isLast, type Place, placeText } from "../place";
 import type { FrameColumn, History, Prompt, Row } from "../protocol";
 import { Conversation } from "./Conversation";
 import { BrokenPictureIcon, CrossIcon, RedoIcon, RetryIcon, UndoIcon, ZoomIcon } from "./Icons";
@@ -10,7 +11,7 @@ import { LONG } from "./Lightbox";
 import { ReviewedAnswer, reviewKey } from "./ReviewedAnswer";
 import { type ThumbLike, usePicture } from "./ZoomPane";
 
-export interface PanelProps {
+export interface PanelProps extends Place {
   details: Details;
   rowId: number;
   /** Null until it comes. */
@@ -18,9 +19,6 @@ export interface PanelProps {
   thumb: ReadonlySignal<ThumbLike | null>;
   columns: FrameColumn[];
   prompts: Prompt[];
-  /** The place among what is shown, from 0 on, and how many are shown. */
-  position: number;
-  count: number;
   /** How much can be undone; where it is not given, both can be tried. */
   history?: History | undefined;
   /** Whether it takes the focus when it opens. */
@@ -38,7 +36,7 @@ const PIXELS = 1024;
 
 /** All that there is of one picture, at the side of the gallery. */
 export function Panel(props: PanelProps) {
-  const { details, rowId, columns, prompts, position, onMove, onClose, onZoom } = props;
+  const { details, rowId, columns, prompts, onMove, onClose, onZoom } = props;
   const row = props.row.value;
   const root = useRef<HTMLElement>(null);
   const title = useId();
@@ -55,16 +53,21 @@ export function Panel(props: PanelProps) {
     };
   }, []);
 
-  const isFirst = position <= 0;
-  const isLast = position >= props.count - 1;
+  const asked = row && !row.error ? JSON.stringify(row.cells.map(({ prompt }) => prompt)) : null;
+  useEffect(() => {
+    if (asked !== null) details.askCodes(rowId);
+  }, [details, rowId, asked]);
+  const codes = details.codes(rowId).value;
+
+  const ends = { isFirst: isFirst(props), isLast: isLast(props) };
   const onKeyDown = (event: KeyboardEvent): void => {
     const target = event.target as HTMLElement;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (target.matches("textarea")) return;
     let done = true;
     if (event.key === "Escape") onClose();
-    else if (event.key === "ArrowLeft" && !isFirst) onMove(-1);
-    else if (event.key === "ArrowRight" && !isLast) onMove(1);
+    else if (event.key === "ArrowLeft" && !ends.isFirst) onMove(-1);
+    else if (event.key === "ArrowRight" && !ends.isLast) onMove(1);
     else if (event.key === "z") onZoom();
     else if (row && !event.shiftKey) {
       const cell = Number(target.closest<HTMLElement>("[data-answer]")?.dataset.answer ?? 0);
@@ -79,10 +82,8 @@ export function Panel(props: PanelProps) {
   return (
     <aside ref={root} class="detail" aria-labelledby={title} tabIndex={-1} onKeyDown={onKeyDown}>
       <header class="detail-head">
-        <NeighbourKnobs isFirst={isFirst} isLast={isLast} onMove={onMove} />
-        <span class="detail-place">
-          {count(position + 1)} of {count(props.count)}
-        </span>
+        <NeighbourKnobs {...ends} onMove={onMove} />
+        <span class="detail-place">{placeText(props)}</span>
         <button
           type="button"
           class="knob"
@@ -141,6 +142,7 @@ export function Panel(props: PanelProps) {
                       index={k}
                       cell={cell}
                       column={prompts[k]}
+                      code={codes[k]}
                       onRetry={props.onRetry}
                     />
                   ))}

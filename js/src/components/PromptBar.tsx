@@ -22,7 +22,7 @@ interface Browsing {
 
 /** Asks many pictures something new. */
 export function PromptBar({ session }: { session: Session }) {
-  const [text, setText] = useState("");
+  const text = session.question.value;
   const [caret, setCaret] = useState(0);
   const [closed, setClosed] = useState(false);
   const [choice, setChoice] = useState(0);
@@ -40,7 +40,7 @@ export function PromptBar({ session }: { session: Session }) {
   useTextHeight(field, text);
 
   const put = (value: string, at: number): void => {
-    setText(value);
+    session.question.value = value;
     setCaret(at);
     setChoice(0);
     setClosed(false);
@@ -146,7 +146,7 @@ export function PromptBar({ session }: { session: Session }) {
           aria-activedescendant={names.length > 0 ? `${list}-${current}` : undefined}
           spellcheck={false}
           onInput={(event) => {
-            setText(event.currentTarget.value);
+            session.question.value = event.currentTarget.value;
             follow(event.currentTarget);
             setChoice(0);
             setClosed(false);

@@ -1,6 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Details } from "../details";
 import type { Cell, Prompt, Review, ReviewRequest, Row } from "../protocol";
+import { CopyCode } from "./CopyCode";
 import { AlertIcon, CheckIcon, CrossIcon, FlagIcon, PencilIcon, RetryIcon } from "./Icons";
 import { useTextHeight } from "./textHeight";
 
@@ -13,6 +14,8 @@ interface ReviewedAnswerProps {
   /** Null until the row comes. */
   cell: Cell | null;
   column: Prompt | undefined;
+  /** The line that asks it in a cell, once it is there. */
+  code?: string | undefined;
   onRetry?: (() => void) | undefined;
 }
 
@@ -55,10 +58,13 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
 
   return (
     <article class="review" data-answer={index} aria-label={prompt || name || "caption"}>
-      <p class="review-prompt">
-        {name && <span class="review-name">{name}</span>}
-        <span>{prompt || (name ? "" : "caption")}</span>
-      </p>
+      <div class="review-head">
+        <p class="review-prompt">
+          {name && <span class="review-name">{name}</span>}
+          <span>{prompt || (name ? "" : "caption")}</span>
+        </p>
+        {props.code && <CopyCode code={props.code} small />}
+      </div>
       {correction === null ? (
         <div class={`review-text${review?.status === "rejected" ? " review-text-rejected" : ""}`}>
           {corrected ? review.text || "no words" : <Outcome cell={cell} onRetry={onRetry} />}

@@ -23,7 +23,7 @@ const HEAD = 2.4;
 /** The least widths, in sizes of the text, of the columns of a table. */
 const WIDTHS = { pick: 2.6, label: 9, value: 8, answer: 15 };
 
-/** The pictures line by line, with the frame's columns and the answers beside them. */
+/** The pictures line by line, with the answers and then the frame's columns beside them. */
 export function Table({ session, view, settings }: TableProps) {
   const items = useItems(session, view, settings, tableOf, HEAD);
   const { layout, top, shift } = items;
@@ -37,8 +37,8 @@ export function Table({ session, view, settings }: TableProps) {
     const head = `${WIDTHS.pick}em calc(var(--b2-picture-width) + 8px) ${part(WIDTHS.label, 1)}`;
     return [
       head,
-      ...values.map(() => part(WIDTHS.value, 1)),
       ...prompts.map(() => part(WIDTHS.answer, 2.4)),
+      ...values.map(() => part(WIDTHS.value, 1)),
     ].join(" ");
   }, [values.length, prompts.length]);
   const least =
@@ -73,10 +73,6 @@ export function Table({ session, view, settings }: TableProps) {
             <Head name="selected" hidden />
             <Head name="picture" hidden />
             <Head name="label" session={session} sortKey="label" />
-            {values.map((k) => {
-              const name = columns[k]?.name as string;
-              return <Head key={name} name={name} session={session} sortKey={`column:${name}`} />;
-            })}
             {prompts.map((prompt, k) => (
               <Head
                 key={k}
@@ -85,6 +81,10 @@ export function Table({ session, view, settings }: TableProps) {
                 sortKey={`answer:${k}`}
               />
             ))}
+            {values.map((k) => {
+              const name = columns[k]?.name as string;
+              return <Head key={name} name={name} session={session} sortKey={`column:${name}`} />;
+            })}
           </div>
         </div>
         <div role="rowgroup" class="tbody" style={{ height: `${height}px` }}>
@@ -169,11 +169,6 @@ function Line(props: ItemProps) {
       <div class="td td-label" role="gridcell" title={row?.label}>
         {row ? <span class="tdtext">{row.label}</span> : <span class="bone bone-label" />}
       </div>
-      {settings.shownColumns(session.columns.value).map((k) => (
-        <div key={k} class="td" role="gridcell" title={row?.values[k] ?? undefined}>
-          <span class="tdtext">{row?.values[k]}</span>
-        </div>
-      ))}
       {prompts.map((prompt, k) => (
         <div key={k} class="td td-answer" role="gridcell">
           {row?.error && k === 0 && <Failure message={row.error} />}
@@ -190,6 +185,11 @@ function Line(props: ItemProps) {
               onEdit={onEdit}
             />
           )}
+        </div>
+      ))}
+      {settings.shownColumns(session.columns.value).map((k) => (
+        <div key={k} class="td" role="gridcell" title={row?.values[k] ?? undefined}>
+          <span class="tdtext">{row?.values[k]}</span>
         </div>
       ))}
     </div>

@@ -58,11 +58,15 @@ export function Tile(props: ItemProps) {
   );
 }
 
-/** Whether a row's answers are not all the same, but for case and spaces at their ends. */
+/**
+ * Whether a row's answers are not all the same, but for case and spaces at their ends. A person's
+ * text counts before the model's.
+ */
 export function differs(row: Row | null): boolean {
-  const answers = row?.cells.flatMap(({ state, answer }) =>
-    state === "done" && answer !== null ? [answer.trim().toLowerCase()] : [],
-  );
+  const answers = row?.cells.flatMap(({ state, answer, review }) => {
+    const text = review?.text ?? (state === "done" ? answer : null);
+    return text === null ? [] : [text.trim().toLowerCase()];
+  });
   return new Set(answers).size > 1;
 }
 
