@@ -67,6 +67,10 @@ def rows_on_page(gallery: Locator) -> list[int]:
 def answered(notebook: Notebook, status: str = "32 answered") -> Locator:
     gallery = notebook.gallery()
     expect(gallery.locator(".status")).to_contain_text(status, timeout=TIMEOUT)
+    # The status may come before the rows themselves.
+    expect(gallery.locator(".answer-done").first).to_be_visible()
+    coming = gallery.locator(".answer-waiting, .answer-running, .answer-writing, .bone")
+    expect(coming).to_have_count(0)
     return gallery
 
 
