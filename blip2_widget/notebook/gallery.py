@@ -54,11 +54,6 @@ _MOST_ROWS = 1000
 _MANY_ROWS = 5_000
 _WARM_AFTER = 1.0
 
-#: Does what takes longer than a message may, in the order it came.
-_desk = ThreadPoolExecutor(1, thread_name_prefix="blip2-gallery")
-#: Does what may have to open a picture first, which a slow network is not to make others wait for.
-_opener = ThreadPoolExecutor(1, thread_name_prefix="blip2-gallery-opener")
-
 
 class Gallery(anywidget.AnyWidget):
     """Shows a board: thumbnails, prompts that can be edited, answers as they come.
@@ -85,7 +80,9 @@ class Gallery(anywidget.AnyWidget):
     selected: traitlets.List[int] = traitlets.List(
         help="the numbers of the selected rows, in order"
     )
-    filtered = traitlets.Any(help="the numbers of the rows shown, in the order shown")
+    filtered = traitlets.Any(
+        read_only=True, help="the numbers of the rows shown, in the order shown; see `show`"
+    )
 
     def __init__(
         self, board: Board, askings: Sequence[Asking], reviews: Reviews, people: Store
@@ -110,6 +107,12 @@ class Gallery(anywidget.AnyWidget):
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
+        # Each does its work in the order it came: what is short; what searches all rows; and what
+        # may have to open a picture first, which may hang on a slow network.
+        self._desk, self._searcher, self._opener = (
+            ThreadPoolExecutor(1, thread_name_prefix=f"blip2-gallery-{name}")
+            for name in ("desk", "searcher", "opener")
+        )
         self._shown_last = self._view.shown()
         #: What is left out of what is synced, and the number it is known by.
         self._left_out: tuple[int, dict[str, Any]] = (0, {})
@@ -119,8 +122,8 @@ class Gallery(anywidget.AnyWidget):
             **self._texts(),
             history=reviews.history,
             comparing=board.comparing,
-            filtered=range(len(board)),
         )
+        self.set_trait("filtered", range(len(board)))
         _answer_in_subshells(self.comm)
         self.on_msg(self._receive)
         board.subscribe(self._rows_changed)
@@ -171,7 +174,7 @@ class Gallery(anywidget.AnyWidget):
         except (AttributeError, KeyError, TypeError, ValueError):
             _log.debug("a message that makes no sense: %r", content, exc_info=True)
 
-    def _later(self, work: Callable[[], None], desk: ThreadPoolExecutor = _desk) -> None:
+    def _later(self, work: Callable[[], None], desk: ThreadPoolExecutor | None = None) -> None:
         """Do what may take a while on another thread; what is wrong is told on the page."""
 
         def do() -> None:
@@ -184,7 +187,7 @@ class Gallery(anywidget.AnyWidget):
                 self._notice(Blip2Error(f"that did not work: {type(error).__name__}: {error}"))
 
         with contextlib.suppress(RuntimeError):  # Python is ending
-            desk.submit(do)
+            (desk or self._desk).submit(do)
 
     def _notice(self, error: Blip2Error) -> None:
         self._send_if_open({"type": "notice", "text": str(error)})
@@ -250,7 +253,7 @@ class Gallery(anywidget.AnyWidget):
         self._later(self._board.cancel)
 
     def _on_query(self, content: dict[str, Any]) -> None:
-        self._later(lambda: self._set_query(content["query"]))
+        self._later(lambda: self._set_query(content["query"]), self._searcher)
 
     def _on_facets(self, content: dict[str, Any]) -> None:
         keys, name = [str(key) for key in content["keys"]], str(content["id"])
@@ -260,7 +263,7 @@ class Gallery(anywidget.AnyWidget):
             message = {"type": "facets", "id": name, "version": version, "facets": facets}
             self._send_if_open(message)
 
-        self._later(count)
+        self._later(count, self._searcher)
 
     def _on_select(self, content: dict[str, Any]) -> None:
         rows = {int(row) for row in content.get("rows") or () if 0 <= int(row) < self.row_count}
@@ -295,7 +298,8 @@ class Gallery(anywidget.AnyWidget):
             self._reviews.act(target, action, None if text is None else _text(text))
             self._reviewed(target)
 
-        self._later(review, _opener)
+        is_known = row in self._board.pictures.keys
+        self._later(review, self._desk if is_known else self._opener)
 
     def _on_undo(self, _content: dict[str, Any]) -> None:
         self._later(lambda: self._step(self._reviews.undo))
@@ -317,15 +321,16 @@ class Gallery(anywidget.AnyWidget):
             return
         row = self._chat_views[view] = self._row_in(content)
         self._touch(row)
-        self._later(lambda: self._send_chat(row), _opener)
+        self._later(lambda: self._send_chat(row), self._opener)
 
     def _on_chat_say(self, content: dict[str, Any]) -> None:
         row, text, at = self._row_in(content), _text(content["text"]), content.get("at")
-        self._later(lambda: self._chats.say(row, text, None if at is None else int(at)), _opener)
+        at = None if at is None else int(at)
+        self._later(lambda: self._chats.say(row, text, at), self._opener)
 
     def _on_chat_stop(self, content: dict[str, Any]) -> None:
         row = self._row_in(content)
-        self._later(lambda: self._chats.cancel(row), _opener)
+        self._later(lambda: self._chats.cancel(row))
 
     # --- what is shown --------------------------------------------------------------------------
 
@@ -349,7 +354,7 @@ class Gallery(anywidget.AnyWidget):
         if shown != self._shown_last:
             self._shown_last = shown
             self._sync()
-            self.filtered = self._view.order
+            self.set_trait("filtered", self._view.order)
 
     def _sync(self) -> None:
         with self._showing:
@@ -484,7 +489,7 @@ class Gallery(anywidget.AnyWidget):
                 self._view.refresh()
                 self._show()
 
-        self._later(refresh)
+        self._later(refresh, self._searcher)
 
     def _send_rows(self, rows: Iterable[int]) -> None:
         listed = sorted(rows)

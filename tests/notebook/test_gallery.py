@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import traitlets
 from PIL import Image
 
 import blip2_widget
-import blip2_widget.notebook.gallery as gallery_module
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
@@ -407,7 +407,7 @@ def test_selecting_on_the_page_and_in_python_is_one(answered: Any) -> None:
     receive(gallery, type="select", how="add", rows=[2, 99, -1])
     receive(gallery, type="select", how="add", positions=[0, 2])
     assert gallery.selected == [0, 1, 2] and gallery.selected_count == 3
-    until(lambda: bool(of_type(sent, "changed")))
+    until(lambda: len(of_type(sent, "changed")) == 2)
     sent.clear()
     gallery.selected = [3, 10**6, -5]
     assert gallery.selected == [3]
@@ -581,10 +581,32 @@ def test_positions_of_rows_that_have_moved_select_nothing(answered: Any) -> None
     assert gallery.selected == [] and "moved" in of_type(sent, "notice")[0]["text"]
 
 
+def test_a_long_search_holds_up_neither_reviews_nor_cancel(answered: Any) -> None:
+    result, gallery, sent = answered
+    held = threading.Event()
+    gallery._later(lambda: held.wait(30), gallery._searcher)
+    receive(gallery, type="query", query={"search": "cat"})
+    receive(gallery, type="review", row=1, prompt_index=0, action="flag")
+    until(lambda: gallery.history["undo"] == 1)
+    cancelled = threading.Event()
+    result.board.cancel = cancelled.set
+    receive(gallery, type="cancel")
+    assert cancelled.wait(10) and gallery.shown["query"]["search"] == ""
+    held.set()
+    until(lambda: gallery.shown["query"]["search"] == "cat")
+
+
+def test_what_is_shown_is_not_set_by_a_list(answered: Any) -> None:
+    _, gallery, _ = answered
+    with pytest.raises(traitlets.TraitError, match="read-only"):
+        gallery.filtered = [1]
+    assert list(gallery.filtered) == [0, 1, 2, 3]
+
+
 def test_a_review_is_of_the_answer_that_was_seen(answered: Any) -> None:
     result, gallery, _ = answered
     held = threading.Event()
-    gallery._later(lambda: held.wait(30), gallery_module._opener)
+    gallery._later(lambda: held.wait(30))
     receive(gallery, type="review", row=1, prompt_index=0, action="accept")
     receive(gallery, type="ask", row=1, prompt_index=0, prompt="what colour is it?")
     held.set()
