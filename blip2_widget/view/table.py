@@ -17,10 +17,10 @@ from blip2_widget.view.errors import unknown
 from blip2_widget.view.query import Filter, Query
 from blip2_widget.view.rows import Rows
 from blip2_widget.view.search import SearchIndex
-from blip2_widget.view.values import Ints, Mask, Numbers, Texts, Values
+from blip2_widget.view.values import Copies, Ints, Mask, Numbers, Texts, Values
 
 #: Keys of a row, and of its answer to one prompt, as `name:NUMBER`.
-_OF_ROWS = ("label", "row", "error", "agreement")
+_OF_ROWS = ("label", "row", "error", "copies", "agreement")
 _OF_ANSWERS = ("answer", "state", "confidence", "review")
 _OF_ANSWER = re.compile(f"({'|'.join(_OF_ANSWERS)}):([0-9]{{1,9}})")
 _COLUMN = "column:"
@@ -168,7 +168,7 @@ class Table:
         """What a person calls a key. Raises Blip2Error for no key."""
         answers = _OF_ANSWER.fullmatch(key)
         if answers is None:
-            names = {"label": "picture", "error": "broken picture"}
+            names = {"label": "picture", "error": "broken picture", "copies": "equal pictures"}
             return key.removeprefix(_COLUMN) if key.startswith(_COLUMN) else names.get(key, key)
         kind, prompts = answers[1], self.rows.prompts
         if not int(answers[2]) < len(prompts):
@@ -189,6 +189,8 @@ class Table:
             return Numbers(np.arange(count, dtype=np.float64))
         if key == "label":
             return Texts(map(rows.labels.__getitem__, range(count)), count)
+        if key == "copies":
+            return Copies(self.pictures)
         if key == "error":
             return self._texts(lambda row: _truth(rows.picture_error(row) is not None))
         if key == "agreement":

@@ -205,6 +205,34 @@ class Numbers:
         return -found if descending else found
 
 
+class Copies(Numbers):
+    """How many rows hold a row's picture, itself too; NaN where that is not known.
+
+    Sorted by it, equal pictures stand together.
+    """
+
+    def __init__(self, pictures: Texts) -> None:
+        self._pictures = pictures
+        super().__init__(self._counted())
+
+    def update(self, rows: Sequence[int]) -> None:
+        """Count again, once the pictures are brought up to date."""
+        self.array = self._counted()
+
+    def sorting(self, rows: Ints, descending: bool) -> Floats:
+        """As of numbers; of one count, those of one picture behind its first row."""
+        codes = self._pictures.codes
+        first = np.zeros(len(self._pictures.values), dtype=np.intp)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last one written stays
+        counts = super().sorting(rows, descending)
+        found: Floats = counts * len(codes) + first[codes[rows]]
+        return found
+
+    def _counted(self) -> Floats:
+        codes = self._pictures.codes
+        return np.where(codes == 0, np.nan, self._pictures.totals[codes])
+
+
 Values = Texts | Numbers
 
 

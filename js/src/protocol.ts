@@ -45,8 +45,8 @@ export interface FrameColumn {
 /**
  * What is filtered and sorted by, as one text: `column:NAME` of the frame, `answer:K`, `state:K`,
  * `confidence:K` and `review:K` of the K-th prompt, `label`, `error` (whether the picture is broken),
- * `row` (the frame's order), and `agreement` ("same" or "different": all answers of a row, a person's
- * where there is one).
+ * `copies` (how many rows hold the same picture), `row` (the frame's order), and `agreement` ("same"
+ * or "different": all answers of a row, a person's where there is one).
  */
 export type Key = string;
 

@@ -27,6 +27,8 @@ export function keyLabel(key: Key, prompts: readonly Prompt[]): string {
         : kind;
     case "error":
       return "broken picture";
+    case "copies":
+      return "equal pictures";
     default:
       return kind;
   }
@@ -84,7 +86,11 @@ export function sortChoices(prompts: readonly Prompt[], columns: readonly FrameC
     many ? `${words} · ${promptLabel(prompts[k], k)}` : words;
   const choice = (key: Key, label: string): SortChoice => ({ key, label, descending: false });
   return {
-    gallery: [choice("row", "Row order"), choice("label", "Label")],
+    gallery: [
+      choice("row", "Row order"),
+      choice("label", "Label"),
+      { key: "copies", label: "Equal pictures together", descending: true },
+    ],
     answers: [
       ...prompts.map((_, k) => choice(`confidence:${k}`, named("Doubtful first", k))),
       ...prompts.map((_, k) => choice(`answer:${k}`, named("Answer", k))),

@@ -75,5 +75,6 @@ export function facetKeys(prompts: readonly Prompt[], columns: readonly FrameCol
     ...(prompts.length > 1 ? ["agreement"] : []),
     ...columns.map(({ name }) => `column:${name}`),
     "error",
+    "copies",
   ];
 }

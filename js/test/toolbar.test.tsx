@@ -69,6 +69,7 @@ describe("the order", () => {
     expect([...select.options].map(({ text }) => text)).toEqual([
       "Row order",
       "Label",
+      "Equal pictures together",
       "Doubtful first",
       "Answer",
       "city",

@@ -582,7 +582,7 @@ def test_positions_of_rows_that_have_moved_select_nothing(answered: Any) -> None
 
 
 def test_a_long_search_holds_up_neither_reviews_nor_cancel(answered: Any) -> None:
-    result, gallery, sent = answered
+    result, gallery, _sent = answered
     held = threading.Event()
     gallery._later(lambda: held.wait(30), gallery._searcher)
     receive(gallery, type="query", query={"search": "cat"})

@@ -162,6 +162,25 @@ def test_of_equal_pictures_the_first_that_passes_is_shown() -> None:
     assert shown(rows, {"unique": True} | only("answer:0", "b")) == [1]
 
 
+def test_equal_pictures_are_brought_together_the_most_copied_first() -> None:
+    rows = rows_of(["a", "b", "c", "d", "e", "f", "g"])
+    rows.keys = {0: "alone", 1: "x", 2: "y", 3: "x", 5: "y", 6: "y"}
+    assert shown(rows, by("copies", descending=True)) == [2, 5, 6, 1, 3, 0, 4]
+    assert shown(rows, by("copies")) == [0, 1, 3, 2, 5, 6, 4]
+    assert shown(rows, only("copies", min=2)) == [1, 2, 3, 5, 6]
+    view = View(rows)
+    view.set(by("copies", descending=True))
+    assert [(each["value"], each["count"]) for each in view.facets(["copies"])[0]["values"]] == [
+        ("3", 3),
+        ("2", 2),
+        ("", 1),
+        ("1", 1),
+    ]
+    rows.keys[4] = "alone"
+    view.changed([4])
+    assert view.refresh() and list(view.order) == [2, 5, 6, 0, 4, 1, 3]
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_any_query_after_any_changes_is_as_a_fresh_view_and_rows_one_by_one(seed: int) -> None:
     rows, frame = some_rows(seed, 40)
