@@ -223,7 +223,7 @@ it("keeps the focus when what has it is filtered out", () => {
   expect(document.activeElement).toBe(page.tile(0));
 });
 
-it("marks rows whose answers differ where they are compared, by a person's text before the model's", () => {
+it("marks answers that differ where they are compared, by a person's text before the model's", () => {
   const cells = (one: string, other: string, text: string | null = null) => ({
     cells: [makeCell({ answer: one, review: makeReview({ text }) }), makeCell({ answer: other })],
   });
@@ -233,8 +233,15 @@ it("marks rows whose answers differ where they are compared, by a person's text 
     makeRow(2, {}, cells("a dog", "a cat", "a cat")),
     makeRow(3, {}, cells("a dog", "a dog", "a cat")),
   );
-  const marked = () => [0, 1, 2, 3].filter((k) => page.tile(k).matches(".tile-differs"));
+  const marks = (k: number) => [...page.tile(k).querySelectorAll(".cell-differs")];
+  const marked = () => [0, 1, 2, 3, 4].filter((k) => marks(k).length > 0);
   expect(marked()).toEqual([]);
   page.kernel((model) => model.set("comparing", true));
   expect(marked()).toEqual([1, 3]);
+  // Both of them, and not by an edge alone.
+  for (const cell of marks(1)) {
+    const mark = within(cell as HTMLElement).getByRole("img", { name: "answers differ" });
+    expect(mark.textContent).toBe("≠");
+  }
+  expect(marks(1)).toHaveLength(2);
 });

@@ -1,10 +1,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
+import type { Cell, CellState, Prompt, ReviewStatus, Row } from "../protocol";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
 import { AskIcon, PencilIcon, StoreIcon } from "./Icons";
 import type { Editing } from "./items";
-import { ReviewActions, ReviewMarks } from "./Review";
+import { Marks, ReviewActions } from "./Review";
 import { Failure, Retry } from "./Trouble";
 
 interface AnswerProps {
@@ -17,6 +17,8 @@ interface AnswerProps {
   cell: Cell | null;
   /** The column that the cell is of, whose prompt it shares unless a person has changed it. */
   column: Prompt | undefined;
+  /** Whether it is compared with the row's other answers and they differ. */
+  differs: boolean;
   tabIndex: number;
   editing: Editing["part"] | null;
   onEdit(editing: Editing | null): void;
@@ -33,6 +35,7 @@ export function Answer(props: AnswerProps) {
   // The buttons are made when a person comes near: most tiles never need them.
   const [near, setNear] = useState(false);
   const answered = asked === undefined && cell?.state === "done" ? cell : null;
+  const differs = props.differs && asked === undefined && cell !== null && words(cell) !== null;
 
   const close = (focus: boolean): void => {
     onEdit(null);
@@ -43,7 +46,7 @@ export function Answer(props: AnswerProps) {
   return (
     <div
       ref={container}
-      class={`cell${own ? " cell-own" : ""}`}
+      class={`cell${own ? " cell-own" : ""}${differs ? " cell-differs" : ""}`}
       data-cell={index}
       onPointerEnter={() => setNear(true)}
       onPointerLeave={() => setNear(false)}
@@ -70,7 +73,11 @@ export function Answer(props: AnswerProps) {
             <StoreIcon />
           </span>
         )}
-        {answered?.review && <ReviewMarks review={answered.review} answer={answered.answer} />}
+        <Marks
+          review={answered?.review ?? null}
+          answer={answered?.answer ?? null}
+          differs={differs}
+        />
         {answered && near && editing === null && row !== null && (
           <ReviewActions
             session={session}
@@ -107,6 +114,17 @@ export function Answer(props: AnswerProps) {
       )}
     </div>
   );
+}
+
+/** What an answer says: a person's text counts before the model's. Null where there is none. */
+function words({ state, answer, review }: Cell): string | null {
+  return review?.text ?? (state === "done" ? answer : null);
+}
+
+/** Whether a row's answers are not all the same, but for case and spaces at their ends. */
+export function differs(row: Row | null): boolean {
+  const all = row?.cells.map(words).filter((text) => text !== null);
+  return new Set(all?.map((text) => text.trim().toLowerCase())).size > 1;
 }
 
 interface CorrectionProps {

@@ -3,14 +3,32 @@ import type { Review } from "../protocol";
 import type { Session } from "../session";
 import { CheckIcon, CrossIcon, FlagIcon, PencilIcon } from "./Icons";
 
-/** What a person has said of an answer. */
-export function ReviewMarks({ review, answer }: { review: Review; answer: string | null }) {
-  const { status, flagged } = review;
-  if (status === null && !flagged) return null;
-  const by = review.who ? ` by ${review.who}` : "";
+interface MarksProps {
+  review: Review | null;
+  answer: string | null;
+  /** Whether the row has other answers beside this one. */
+  differs: boolean;
+}
+
+/** What a person has said of an answer, and that others differ from it. */
+export function Marks({ review, answer, differs }: MarksProps) {
+  const status = review?.status ?? null;
+  const flagged = review?.flagged ?? false;
+  if (status === null && !flagged && !differs) return null;
+  const by = review?.who ? ` by ${review.who}` : "";
   const words = status === "corrected" ? `corrected${by}; the model: ${answer ?? ""}` : status + by;
   return (
     <span class="marks">
+      {differs && (
+        <span
+          class="mark mark-differs"
+          role="img"
+          aria-label="answers differ"
+          title="answers differ"
+        >
+          ≠
+        </span>
+      )}
       {status && (
         <span class={`mark mark-${status}`} role="img" aria-label={status} title={words}>
           {status === "accepted" && <CheckIcon />}

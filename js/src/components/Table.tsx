@@ -180,6 +180,7 @@ function Line(props: ItemProps) {
               index={k}
               cell={row?.cells[k] ?? null}
               column={prompt}
+              differs={false}
               tabIndex={tabIndex}
               editing={editing?.cell === k ? editing.part : null}
               onEdit={onEdit}

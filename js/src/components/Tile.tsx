@@ -1,5 +1,5 @@
 import type { Row } from "../protocol";
-import { Answer } from "./Answer";
+import { Answer, differs } from "./Answer";
 import { BrokenPictureIcon, CheckIcon } from "./Icons";
 import { type ItemProps, openRow } from "./items";
 import { Retry } from "./Trouble";
@@ -14,9 +14,10 @@ export function Tile(props: ItemProps) {
   // What a row has of cells comes from the kernel; before it is there, one for every prompt.
   const cells = row?.cells ?? prompts.map(() => null);
   const tabIndex = inTabOrder ? 0 : -1;
+  const marked = session.comparing.value && differs(row);
   return (
     <div
-      class={`tile${row?.error ? " tile-error" : ""}${row?.selected ? " tile-selected" : ""}${session.comparing.value && differs(row) ? " tile-differs" : ""}`}
+      class={`tile${row?.error ? " tile-error" : ""}${row?.selected ? " tile-selected" : ""}`}
       role="listitem"
       data-index={position}
       data-row={id ?? undefined}
@@ -48,6 +49,7 @@ export function Tile(props: ItemProps) {
               index={k}
               cell={cell}
               column={prompts[k]}
+              differs={marked}
               tabIndex={tabIndex}
               editing={editing?.cell === k ? editing.part : null}
               onEdit={onEdit}
@@ -56,18 +58,6 @@ export function Tile(props: ItemProps) {
       </div>
     </div>
   );
-}
-
-/**
- * Whether a row's answers are not all the same, but for case and spaces at their ends. A person's
- * text counts before the model's.
- */
-export function differs(row: Row | null): boolean {
-  const answers = row?.cells.flatMap(({ state, answer, review }) => {
-    const text = review?.text ?? (state === "done" ? answer : null);
-    return text === null ? [] : [text.trim().toLowerCase()];
-  });
-  return new Set(answers).size > 1;
 }
 
 /** Whether something of a row is still to come. */
