@@ -4,7 +4,7 @@ import type { Key } from "../protocol";
 import { promptLabel } from "../query";
 import type { Session, View } from "../session";
 import type { ViewSettings } from "../view";
-import { Answer } from "./Answer";
+import { Answer, differs } from "./Answer";
 import { DownIcon, UpIcon } from "./Icons";
 import { type ItemProps, useItems, variables } from "./items";
 import { Nothing } from "./Nothing";
@@ -148,6 +148,7 @@ function Line(props: ItemProps) {
   const row = id === null ? null : session.row(id).value;
   const prompts = session.prompts.value;
   const tabIndex = inTabOrder ? 0 : -1;
+  const marked = session.comparing.value && differs(row);
   return (
     <div
       class={`tr line${row?.error ? " tile-error" : ""}${row?.selected ? " line-selected" : ""}`}
@@ -180,7 +181,7 @@ function Line(props: ItemProps) {
               index={k}
               cell={row?.cells[k] ?? null}
               column={prompt}
-              differs={false}
+              differs={marked}
               tabIndex={tabIndex}
               editing={editing?.cell === k ? editing.part : null}
               onEdit={onEdit}
