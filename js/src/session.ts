@@ -43,6 +43,9 @@ export interface Model {
 /** A thumbnail that is held, or why there is none. */
 export type Thumb = { url: string; pixels: number; bytes: number } | { error: string };
 
+/** What a person can write of a cell: what is asked, and what should be answered. */
+export type Part = "prompt" | "answer";
+
 /** An ask that the kernel has not yet answered to, and the cell as it was before. */
 interface PendingAsk {
   prompt: string;
@@ -304,14 +307,17 @@ export class Session {
     return this.#send({ type: "ask_many", prompt, scope });
   }
 
-  /** A person's word on an answer. */
-  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): void {
-    this.details.review(row, cell, action, text);
+  /** A person's word on an answer; false where it could not be sent. */
+  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): boolean {
+    return this.details.review(row, cell, action, text);
   }
 
-  /** What a person has typed for a cell and not yet asked. Reading it in a component watches it. */
-  draft(row: number, cell: number): string | undefined {
-    return this.#drafts.value.get(keyOf(row, cell));
+  /**
+   * What a person has typed for a cell and not yet asked, or not yet saved. Reading it in a component
+   * watches it.
+   */
+  draft(row: number, cell: number, of: Part = "prompt"): string | undefined {
+    return this.#drafts.value.get(`${of} ${keyOf(row, cell)}`);
   }
 
   /** The prompt of a cell that was asked and of which the kernel has not yet spoken. */
@@ -320,8 +326,8 @@ export class Session {
   }
 
   /** Keeps what a person is typing; null lets go of it. */
-  setDraft(row: number, cell: number, text: string | null): void {
-    const key = keyOf(row, cell);
+  setDraft(row: number, cell: number, text: string | null, of: Part = "prompt"): void {
+    const key = `${of} ${keyOf(row, cell)}`;
     if ((text ?? undefined) === this.#drafts.peek().get(key)) return;
     this.#drafts.value = changed(this.#drafts.peek(), key, text);
   }

@@ -1,4 +1,4 @@
-import { fireEvent, within } from "@testing-library/preact";
+import { act, fireEvent, within } from "@testing-library/preact";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Session } from "../src/session";
 import { Session as SessionClass } from "../src/session";
@@ -164,6 +164,71 @@ describe("reviewing", () => {
     expect(reviews).toEqual([[0, 0, "correct", "two dogs"]]);
   });
 
+  describe("of which a half was typed", () => {
+    const root = () => page.el.querySelector(".blip2-gallery");
+    const show = (...ids: number[]) => {
+      page.kernel((model) => model.show({ count: ids.length, plain: false }));
+      page.rows(...ids.map((id) => makeRow(id)));
+    };
+    beforeEach(() => {
+      page.press(page.tile(1), "e");
+      page.type(field("answer"), "two do");
+    });
+
+    it("goes with its row, and nothing is said yet", () => {
+      show(1, 0);
+      expect(page.tile(0).contains(field("answer"))).toBe(true);
+      expect(field("answer").value).toBe("two do");
+      expect(document.activeElement).toBe(field("answer"));
+      expect(field("answer").selectionStart).toBe("two do".length);
+      expect(reviews).toEqual([]);
+      page.press(field("answer"), "Enter");
+      expect(reviews).toEqual([[1, 0, "correct", "two do"]]);
+    });
+
+    it("is back when its row is, and the keys go nowhere meanwhile", () => {
+      show(7);
+      expect(page.query("textbox", "answer")).toBeNull();
+      expect(document.activeElement).toBe(root());
+      show(7, 1);
+      expect(field("answer").value).toBe("two do");
+      expect(document.activeElement).toBe(field("answer"));
+      expect(reviews).toEqual([]);
+    });
+
+    it("comes back without taking the focus from what a person is at", () => {
+      show(7);
+      act(() => page.get("searchbox").focus());
+      show(7, 1);
+      expect(field("answer").value).toBe("two do");
+      expect(document.activeElement).toBe(page.get("searchbox"));
+    });
+
+    it("is given up by Esc, wherever its row went", () => {
+      show(1, 0);
+      page.press(field("answer"), "Escape");
+      page.press(page.tile(0), "e");
+      expect(field("answer").value).toBe("a dog");
+      expect(reviews).toEqual([]);
+    });
+
+    it("is marked as a draft where it is not edited", () => {
+      show(7);
+      page.press(page.tile(0), "p");
+      show(7, 1);
+      expect(page.tile(1).querySelector(".draftmark")?.textContent).toBe("draft");
+    });
+  });
+
+  it("keeps a correction that could not be sent", () => {
+    vi.spyOn(SessionClass.prototype, "review").mockReturnValue(false);
+    page.press(page.tile(0), "e");
+    page.type(field("answer"), "two dogs");
+    page.press(field("answer"), "Enter");
+    page.press(page.tile(0), "e");
+    expect(field("answer").value).toBe("two dogs");
+  });
+
   it("is seen on the tile", () => {
     change({ status: "accepted", flagged: true });
     expect(within(page.tile(0)).getByRole("img", { name: "accepted" }).title).toContain("ada");
@@ -213,6 +278,24 @@ it("says how many rows hold the same picture", () => {
   const badge = page.tile(0).querySelector(".badge") as HTMLElement;
   expect(badge.textContent).toBe("+2");
   expect(badge.title).toBe("2 other rows hold the same picture");
+});
+
+it("draws what has the focus in its place among the others, however far it is", () => {
+  page.kernel((model) => {
+    model.set("row_count", 5000);
+    model.show({ count: 5000 });
+  });
+  const scroller = page.el.querySelector(".scroller") as HTMLElement;
+  act(() => page.tile(0).focus());
+  scroller.scrollTop = 100_000;
+  fireEvent.scroll(scroller);
+  page.settle();
+  const drawn = [...page.el.querySelectorAll<HTMLElement>(".tile")].map((tile) =>
+    Number(tile.dataset.index),
+  );
+  expect(drawn[0]).toBe(0);
+  expect(drawn[1]).toBeGreaterThan(100);
+  expect(document.activeElement).toBe(page.tile(0));
 });
 
 it("keeps the focus when what has it is filtered out", () => {

@@ -28,6 +28,7 @@ interface AnswerProps {
 export function Answer(props: AnswerProps) {
   const { session, row, index, cell, column, tabIndex, editing, onEdit } = props;
   const draft = row === null ? undefined : session.draft(row, index);
+  const correction = row === null ? undefined : session.draft(row, index, "answer");
   const asked = row === null ? undefined : session.asked(row, index);
   const prompt = asked ?? cell?.prompt ?? column?.text ?? "";
   const own = cell !== null && column !== undefined && prompt !== column.text;
@@ -71,6 +72,11 @@ export function Answer(props: AnswerProps) {
         {answered?.cached && (
           <span class="stored" title="from the store">
             <StoreIcon />
+          </span>
+        )}
+        {correction !== undefined && editing !== "answer" && (
+          <span class="draftmark" title={`a correction that is not saved yet: ${correction}`}>
+            draft
           </span>
         )}
         <Marks
@@ -138,12 +144,18 @@ interface CorrectionProps {
 /** Edits an answer in its place. What the model said is kept beside it. */
 function Correction({ session, row, index, cell, close }: CorrectionProps) {
   const before = cell.review?.text ?? cell.answer ?? "";
+  const keep = (text: string): void =>
+    session.setDraft(row, index, text === before ? null : text, "answer");
   const save = (text: string): void => {
     const words = text.trim();
+    keep(before);
     // The model's own words are no correction, and an empty field is none either.
     if (words === before || !words) return;
-    if (words === cell.answer) session.review(row, index, "clear");
-    else session.review(row, index, "correct", words);
+    const sent =
+      words === cell.answer
+        ? session.review(row, index, "clear")
+        : session.review(row, index, "correct", words);
+    if (!sent) keep(words);
   };
   return (
     <Editor
@@ -152,12 +164,16 @@ function Correction({ session, row, index, cell, close }: CorrectionProps) {
       hint="Esc leaves it"
       action={() => "Correct"}
       icon={<PencilIcon />}
-      text={before}
+      text={session.draft(row, index, "answer") ?? before}
+      onDraft={keep}
       onDone={(text) => {
         save(text);
         close(true);
       }}
-      onRestore={() => close(true)}
+      onRestore={() => {
+        keep(before);
+        close(true);
+      }}
       // What was typed is not lost: it can be undone.
       onLeave={(text) => {
         save(text);

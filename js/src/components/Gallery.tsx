@@ -60,6 +60,8 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
     <section
       ref={root}
       class="blip2-gallery"
+      // Where the focus goes when what had it is there no more.
+      tabIndex={-1}
       aria-label={session.title.value || "gallery"}
       onKeyDown={onKeyDown}
     >

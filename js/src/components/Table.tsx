@@ -183,7 +183,7 @@ function Line(props: ItemProps) {
               column={prompt}
               differs={marked}
               tabIndex={tabIndex}
-              editing={editing?.cell === k ? editing.part : null}
+              editing={editing?.row === id && editing?.cell === k ? editing.part : null}
               onEdit={onEdit}
             />
           )}

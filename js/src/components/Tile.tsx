@@ -51,7 +51,7 @@ export function Tile(props: ItemProps) {
               column={prompts[k]}
               differs={marked}
               tabIndex={tabIndex}
-              editing={editing?.cell === k ? editing.part : null}
+              editing={editing?.row === id && editing?.cell === k ? editing.part : null}
               onEdit={onEdit}
             />
           ))}
