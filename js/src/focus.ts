@@ -13,3 +13,9 @@ export function focusedFrom(element: Element): Element | null {
 export function focusGallery(from: Element): void {
   from.closest<HTMLElement>(".blip2-gallery")?.focus({ preventScroll: true });
 }
+
+/** Puts the focus on the picture that the arrow keys go on from. */
+export function focusTiles(from: Element): void {
+  const gallery = from.closest(".blip2-gallery");
+  gallery?.querySelector<HTMLElement>('[data-index][tabindex="0"]')?.focus({ preventScroll: true });
+}

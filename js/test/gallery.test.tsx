@@ -289,6 +289,25 @@ it("invites to ask where there is only a caption", () => {
   expect(field().placeholder).toBe("ask something…");
 });
 
+it("has the keys when nothing in it has the focus, and the notebook has none of them", () => {
+  const el = start();
+  act(() => model.sayRows(0, 24));
+  const root = el.querySelector(".blip2-gallery") as HTMLElement;
+  act(() => root.focus());
+  expect(document.activeElement).toBe(root);
+  const bubbled: string[] = [];
+  const hear = (event: KeyboardEvent) => bubbled.push(event.key);
+  document.addEventListener("keydown", hear);
+  for (const key of ["a", "x", "X", "d", "Enter", "Delete", " "]) fireEvent.keyDown(root, { key });
+  expect(root.hasAttribute("data-lm-suppress-shortcuts")).toBe(true);
+  expect(model.requests("review")).toEqual([]);
+  fireEvent.keyDown(root, { key: "s", ctrlKey: true });
+  expect(bubbled).toEqual(["s"]);
+  fireEvent.keyDown(root, { key: "ArrowDown" });
+  expect(document.activeElement).toBe(tile(el, 0));
+  document.removeEventListener("keydown", hear);
+});
+
 describe("errors", () => {
   it("of a picture stand in its place, and can be tried again", () => {
     const el = start();
