@@ -280,6 +280,43 @@ it("says how many rows hold the same picture", () => {
   expect(badge.title).toBe("2 other rows hold the same picture");
 });
 
+it("has a name for every picture, with its answers and what was said of them", () => {
+  const name = (position: number) => page.tile(position).getAttribute("aria-label");
+  const accepted = makeReview({ status: "accepted", flagged: true });
+  const corrected = makeReview({ status: "corrected", text: "two dogs" });
+  page.rows(
+    makeRow(0),
+    makeRow(1, { review: accepted }, { selected: true }),
+    makeRow(2, {}, { error: "not a picture" }),
+    makeRow(3, { state: "waiting", answer: null }),
+    makeRow(4, { state: "error", answer: null, error: "too long" }),
+    makeRow(
+      5,
+      {},
+      {
+        cells: [
+          makeCell({ review: corrected }),
+          makeCell({ prompt: "how many?", state: "unasked", answer: null }),
+        ],
+      },
+    ),
+  );
+  expect([0, 1, 2, 3, 4, 5].map(name)).toEqual([
+    "row 0; a dog",
+    "row 1; a dog, accepted, flagged; selected",
+    "row 2; not a picture",
+    "row 3; waiting for an answer",
+    "row 4; too long",
+    "row 5; caption: two dogs, corrected; how many?: not asked",
+  ]);
+  page.kernel((model) => model.show({ count: 4_000 }));
+  page.click("button", "table");
+  page.settle();
+  // That it is selected is told by the row itself.
+  expect(name(1)).toBe("row 1; a dog, accepted, flagged");
+  expect(page.tile(1).getAttribute("aria-selected")).toBe("true");
+});
+
 it("draws what has the focus in its place among the others, however far it is", () => {
   page.kernel((model) => {
     model.set("row_count", 5000);

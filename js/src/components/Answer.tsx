@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Cell, CellState, Prompt, ReviewStatus, Row } from "../protocol";
+import { wordsOf } from "../answers";
+import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
 import { AskIcon, PencilIcon, StoreIcon } from "./Icons";
@@ -36,7 +37,7 @@ export function Answer(props: AnswerProps) {
   // The buttons are made when a person comes near: most tiles never need them.
   const [near, setNear] = useState(false);
   const answered = asked === undefined && cell?.state === "done" ? cell : null;
-  const differs = props.differs && asked === undefined && cell !== null && words(cell) !== null;
+  const differs = props.differs && asked === undefined && cell !== null && wordsOf(cell) !== null;
 
   const close = (focus: boolean): void => {
     onEdit(null);
@@ -120,17 +121,6 @@ export function Answer(props: AnswerProps) {
       )}
     </div>
   );
-}
-
-/** What an answer says: a person's text counts before the model's. Null where there is none. */
-function words({ state, answer, review }: Cell): string | null {
-  return review?.text ?? (state === "done" ? answer : null);
-}
-
-/** Whether a row's answers are not all the same, but for case and spaces at their ends. */
-export function differs(row: Row | null): boolean {
-  const all = row?.cells.map(words).filter((text) => text !== null);
-  return new Set(all?.map((text) => text.trim().toLowerCase())).size > 1;
 }
 
 interface CorrectionProps {

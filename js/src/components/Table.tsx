@@ -1,10 +1,11 @@
 import { useMemo } from "preact/hooks";
+import { differs, nameOf } from "../answers";
 import { scrollHeight, tableOf } from "../layout";
 import type { Key } from "../protocol";
 import { promptLabel } from "../query";
 import type { Session, View } from "../session";
 import type { ViewSettings } from "../view";
-import { Answer, differs } from "./Answer";
+import { Answer } from "./Answer";
 import { DownIcon, UpIcon } from "./Icons";
 import { type ItemProps, useItems, variables } from "./items";
 import { Nothing } from "./Nothing";
@@ -156,6 +157,7 @@ function Line(props: ItemProps) {
       data-index={position}
       data-row={id ?? undefined}
       tabIndex={tabIndex}
+      aria-label={nameOf(row, position, prompts)}
       aria-rowindex={position + 2}
       aria-selected={row?.selected ?? false}
       aria-busy={isBusy(row)}

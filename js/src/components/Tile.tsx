@@ -1,5 +1,6 @@
+import { differs, nameOf } from "../answers";
 import type { Row } from "../protocol";
-import { Answer, differs } from "./Answer";
+import { Answer } from "./Answer";
 import { BrokenPictureIcon, CheckIcon } from "./Icons";
 import { type ItemProps, openRow } from "./items";
 import { Retry } from "./Trouble";
@@ -23,6 +24,7 @@ export function Tile(props: ItemProps) {
       data-row={id ?? undefined}
       tabIndex={tabIndex}
       aria-setsize={count}
+      aria-label={nameOf(row, position, prompts) + (row?.selected ? "; selected" : "")}
       aria-posinset={position + 1}
       aria-busy={isBusy(row)}
       style={{ transform: `translate(${x}px, ${y}px)` }}
