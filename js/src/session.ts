@@ -1,6 +1,6 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { Cache } from "./cache";
-import { Details } from "./details";
+import { Details, type Done } from "./details";
 import { isActive } from "./format";
 import type { Range } from "./layout";
 import {
@@ -310,6 +310,21 @@ export class Session {
   /** A person's word on an answer; false where it could not be sent. */
   review(row: number, cell: number, action: ReviewRequest["action"], text?: string): boolean {
     return this.details.review(row, cell, action, text);
+  }
+
+  /** What was done to reviews, in the words of a screen reader. */
+  sayDone(done: Done): string {
+    const { undo, redo } = this.history.peek();
+    if (done.type !== "review") {
+      const left = done.type === "undo" ? undo : redo;
+      return left > 0 ? { undo: "undone", redo: "redone" }[done.type] : `nothing to ${done.type}`;
+    }
+    // The kernel has not told of it yet: this is what was there before.
+    const before = this.#rows.get(done.row)?.cells[done.prompt_index]?.review;
+    const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
+    if (done.action === "clear") return "review taken back";
+    if (done.action === "flag") return before?.flagged ? "flag taken off" : "flagged";
+    return words[done.action];
   }
 
   /**

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import widget from "../src/index";
 import type { Row } from "../src/protocol";
 import type { Listener } from "../src/session";
-import { FakeModel, makeRow, watchUrls } from "./fake";
+import { FakeModel, makeReview, makeRow, watchUrls } from "./fake";
 
 let model: FakeModel;
 let urls: Set<string>;
@@ -287,6 +287,45 @@ it("invites to ask where there is only a caption", () => {
   fireEvent.click(promptOf(el, 0));
   expect(field().value).toBe("");
   expect(field().placeholder).toBe("ask something…");
+});
+
+it("tells a screen reader of reviews, once and in the view they were made in", () => {
+  const el = start();
+  const other = show();
+  settle();
+  const live = (view: HTMLElement) => view.querySelector('[aria-live="polite"]') as HTMLElement;
+  act(() => {
+    model.set("history", { undo: 1, redo: 1 });
+    model.sayAt(0, [makeRow(0), makeRow(1, { review: makeReview({ flagged: true }) })]);
+  });
+  const press = (position: number, key: string, init: KeyboardEventInit = {}) => {
+    act(() => tile(el, position).focus());
+    act(() => void fireEvent.keyDown(tile(el, position), { key, ...init }));
+    return live(el).textContent;
+  };
+  expect(press(0, "a")).toBe("accepted");
+  const first = live(el).firstChild;
+  expect(press(1, "a")).toBe("accepted");
+  expect(live(el).firstChild).not.toBe(first);
+  expect(press(0, "r")).toBe("rejected");
+  expect(press(0, "f")).toBe("flagged");
+  expect(press(1, "f")).toBe("flag taken off");
+  press(0, "e");
+  const answer = within(el).getByRole("textbox", { name: "answer" });
+  act(() => void fireEvent.input(answer, { target: { value: "two dogs" } }));
+  act(() => void fireEvent.keyDown(answer, { key: "Enter" }));
+  expect(live(el).textContent).toBe("corrected");
+  expect(press(0, "z", { ctrlKey: true })).toBe("undone");
+  expect(press(0, "y", { ctrlKey: true })).toBe("redone");
+  act(() => model.set("history", { undo: 0, redo: 0 }));
+  expect(press(0, "z", { ctrlKey: true })).toBe("nothing to undo");
+  expect(live(other).textContent).toBe("");
+  // What was done does not come again with the kernel's word on it.
+  act(() => model.progress({ state: "running", total: 24 }));
+  expect(live(el).textContent).toBe("Answering 24.");
+  model.dead = true;
+  press(0, "a");
+  expect(live(el).textContent).toBe("Answering 24.");
 });
 
 it("has the keys when nothing in it has the focus, and the notebook has none of them", () => {
