@@ -21,15 +21,26 @@ export function nameOf(row: Row | null, position: number, prompts: readonly Prom
     const { prompt, review } = cell;
     const of = row.cells.length > 1 ? `${prompt || promptLabel(prompts[k], k)}: ` : "";
     const said = [review?.status, review?.flagged ? "flagged" : null];
-    return [of + outcomeOf(cell), ...said].filter(Boolean).join(", ");
+    return [of + (wordsOf(cell) || outcomeOf(cell)), ...said].filter(Boolean).join(", ");
   });
   return [row.label, ...answers].join("; ");
 }
 
-function outcomeOf(cell: Cell): string {
-  const words = wordsOf(cell);
-  if (words !== null) return words || "no words";
-  if (cell.state === "error") return cell.error ?? "there is no answer";
-  if (cell.state === "unasked") return "not asked";
-  return cell.state === "cancelled" ? "not answered" : "waiting for an answer";
+/** What has become of the model's answer. */
+export function outcomeOf({ state, answer, error }: Cell): string {
+  if (state === "done") return answer || "no words";
+  if (state === "error") return error ?? "there is no answer";
+  if (state === "unasked") return "not asked";
+  return state === "cancelled" ? "not answered" : "waiting for an answer";
+}
+
+/** The same as it stands beside a person's correction. */
+export function modelNote(cell: Cell): string {
+  if (cell.state === "done") return `the model: ${cell.answer ?? ""}`;
+  return cell.state === "error" ? `no answer: ${outcomeOf(cell)}` : outcomeOf(cell);
+}
+
+/** Whether a person can write what is right: the answer is there, or none is to come. */
+export function canCorrect({ state }: Cell): boolean {
+  return state !== "waiting" && state !== "running";
 }

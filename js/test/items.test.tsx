@@ -132,13 +132,41 @@ describe("reviewing", () => {
     expect(reviews).toEqual([[0, 0, "clear", undefined]]);
   });
 
-  it("is not of an answer that is not there", () => {
-    page.kernel((model) =>
-      model.say({ type: "changed", rows: [[0, makeRow(0, { state: "waiting", answer: null })]] }),
-    );
+  it("is not of an answer that is still to come, but for a flag", () => {
+    page.rows(makeRow(0, { state: "waiting", answer: null }));
     for (const key of ["a", "r", "f", "e"]) page.press(page.tile(0), key);
-    expect(reviews).toEqual([]);
+    expect(reviews).toEqual([[0, 0, "flag", undefined]]);
     expect(page.query("textbox", "answer")).toBeNull();
+  });
+
+  it("is not of a picture that cannot be read", () => {
+    page.rows(makeRow(0, { state: "error", answer: null }, { error: "not a picture" }));
+    for (const key of ["a", "r", "f", "e", "p"]) page.press(page.tile(0), key);
+    page.rows(makeRow(0));
+    expect(page.query("textbox", "answer") ?? page.query("textbox", "prompt")).toBeNull();
+    expect(reviews).toEqual([]);
+  });
+
+  it("can say what is right where there is no answer", () => {
+    for (const state of ["error", "cancelled", "unasked"] as const) {
+      page.rows(makeRow(0, { state, answer: null, error: state === "error" ? "too long" : null }));
+      for (const key of ["a", "r"]) page.press(page.tile(0), key);
+      fireEvent.pointerEnter(page.tile(0).querySelector(".cell") as HTMLElement);
+      const actions = [...page.tile(0).querySelectorAll(".action")];
+      expect(actions.map((one) => one.getAttribute("aria-label"))).toEqual(["correct", "flag"]);
+      fireEvent.click(actions[0] as HTMLElement);
+      expect(field("answer").value).toBe("");
+      page.type(field("answer"), "two dogs");
+      page.press(field("answer"), "Enter");
+      expect(reviews.splice(0)).toEqual([[0, 0, "correct", "two dogs"]]);
+    }
+    const review = makeReview({ status: "corrected", text: "two dogs" });
+    page.rows(makeRow(0, { state: "error", answer: null, error: "too long", review }));
+    const answer = page.tile(0).querySelector(".answer") as HTMLElement;
+    expect(answer.textContent).toBe("two dogs");
+    expect(answer.title).toContain("no answer: too long");
+    const mark = within(page.tile(0)).getByRole("img", { name: "corrected" });
+    expect(mark.title).toContain("no answer: too long");
   });
 
   it("corrects in place", () => {

@@ -229,6 +229,27 @@ describe("a review", () => {
     ]);
   });
 
+  it("says what is right where there is no answer, and what was wrong stays to be read", () => {
+    const failed = { state: "error", answer: null, error: "out of memory" } as const;
+    row.value = rowOf({ cells: [cell(failed)] });
+    draw({ onRetry: vi.fn() });
+    expect(screen.queryByRole("button", { name: "accept" })).toBeNull();
+    for (const key of ["a", "r", "f", "e"]) fireEvent.keyDown(panel(), { key });
+    expect(field("correction").value).toBe("");
+    expect(panel().querySelector(".review-model")?.textContent).toContain("out of memory");
+    type("correction", "two wolves");
+    fireEvent.keyDown(field("correction"), { key: "Enter" });
+    expect(of("review")).toMatchObject([
+      { action: "flag" },
+      { action: "correct", text: "two wolves" },
+    ]);
+    const corrected = review({ status: "corrected", text: "two wolves" });
+    setRow({ cells: [cell({ ...failed, review: corrected })] });
+    expect(panel().querySelector(".review-text")?.textContent).toBe("two wolves");
+    expect(panel().querySelector(".review-model")?.textContent).toContain("out of memory");
+    expect(button("Retry")).not.toBeNull();
+  });
+
   it("corrects an answer, beside what the model said", () => {
     draw();
     fireEvent.keyDown(panel(), { key: "e" });

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { wordsOf } from "../answers";
+import { canCorrect, modelNote, wordsOf } from "../answers";
 import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
@@ -36,8 +36,9 @@ export function Answer(props: AnswerProps) {
   const container = useRef<HTMLDivElement>(null);
   // The buttons are made when a person comes near: most tiles never need them.
   const [near, setNear] = useState(false);
-  const answered = asked === undefined && cell?.state === "done" ? cell : null;
-  const differs = props.differs && asked === undefined && cell !== null && wordsOf(cell) !== null;
+  // What was asked anew has nothing of the answer before.
+  const known = asked === undefined ? cell : null;
+  const differs = props.differs && known !== null && wordsOf(known) !== null;
 
   const close = (focus: boolean): void => {
     onEdit(null);
@@ -70,7 +71,7 @@ export function Answer(props: AnswerProps) {
         {asked === undefined && cell?.state === "running" && (
           <span class="pulse" title="being answered" />
         )}
-        {answered?.cached && (
+        {known?.state === "done" && known.cached && (
           <span class="stored" title="from the store">
             <StoreIcon />
           </span>
@@ -80,17 +81,13 @@ export function Answer(props: AnswerProps) {
             draft
           </span>
         )}
-        <Marks
-          review={answered?.review ?? null}
-          answer={answered?.answer ?? null}
-          differs={differs}
-        />
-        {answered && near && editing === null && row !== null && (
+        <Marks cell={known} differs={differs} />
+        {known && near && editing === null && row !== null && (
           <ReviewActions
             session={session}
             row={row}
             index={index}
-            review={answered.review}
+            cell={known}
             onCorrect={() => onEdit({ row, cell: index, part: "answer" })}
           />
         )}
@@ -116,8 +113,8 @@ export function Answer(props: AnswerProps) {
           onLeave={() => close(false)}
         />
       )}
-      {editing === "answer" && row !== null && answered && (
-        <Correction session={session} row={row} index={index} cell={answered} close={close} />
+      {editing === "answer" && row !== null && known && canCorrect(known) && (
+        <Correction session={session} row={row} index={index} cell={known} close={close} />
       )}
     </div>
   );
@@ -194,13 +191,14 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
     before.current = state;
   }, [state]);
 
-  if (state === "done") {
-    const review = cell?.review ?? null;
-    const corrected = review?.status === "corrected" && review.text !== null;
+  const review = cell?.review ?? null;
+  const corrected = review?.status === "corrected" && review.text !== null;
+  const none = state === "error" || state === "cancelled" || state === "unasked";
+  if (cell && (state === "done" || (none && corrected))) {
     return (
       <Text
-        text={(corrected ? review.text : cell?.answer) ?? ""}
-        note={corrected ? `the model: ${cell?.answer ?? ""}` : null}
+        text={(corrected ? review.text : cell.answer) ?? ""}
+        note={corrected ? modelNote(cell) : null}
         kind={review?.status ?? null}
         tabIndex={tabIndex}
         came={came}

@@ -1,4 +1,4 @@
-import { differs, nameOf } from "../answers";
+import { differs, nameOf, wordsOf } from "../answers";
 import type { Row } from "../protocol";
 import { Answer } from "./Answer";
 import { BrokenPictureIcon, CheckIcon } from "./Icons";
@@ -138,8 +138,7 @@ export function Picture({ session, position, onPick, id, row, tabIndex }: Pictur
 
 /** What is said of a picture to who cannot see it: a person's words, the model's, or its name. */
 function altText(row: Row | null): string {
-  const cell = row?.cells.find(({ state, answer }) => state === "done" && answer);
-  return cell?.review?.text ?? cell?.answer ?? row?.label ?? "";
+  return row?.cells.map(wordsOf).find(Boolean) ?? row?.label ?? "";
 }
 
 function others(duplicates: number): string {

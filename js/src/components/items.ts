@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { canCorrect } from "../answers";
 import { focusedFrom } from "../focus";
 import {
   type Layout,
@@ -152,9 +153,11 @@ export function useItems(
     const id = session.idAt(current).peek();
     if (id === null) return false;
     const cell = Number(target.closest<HTMLElement>("[data-cell]")?.dataset.cell ?? 0);
-    const held = session.row(id).peek()?.cells[cell];
+    const row = session.row(id).peek();
+    // Of a picture that cannot be read there is nothing to say.
+    const held = row?.error ? undefined : row?.cells[cell];
     const review = (action: ReviewRequest["action"]): void => {
-      if (held?.state === "done") session.review(id, cell, action);
+      if (held && (held.state === "done" || action === "flag")) session.review(id, cell, action);
     };
     switch (key) {
       case "Enter":
@@ -172,7 +175,7 @@ export function useItems(
         if (held) setEditing({ row: id, cell, part: "prompt" });
         break;
       case "e":
-        if (held?.state === "done") setEditing({ row: id, cell, part: "answer" });
+        if (held && canCorrect(held)) setEditing({ row: id, cell, part: "answer" });
         break;
       case "a":
         review(held?.review?.status === "accepted" ? "clear" : "accept");
