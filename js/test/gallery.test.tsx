@@ -328,6 +328,32 @@ it("tells a screen reader of reviews, once and in the view they were made in", (
   expect(live(el).textContent).toBe("Answering 24.");
 });
 
+it("hands the focus on when the button that was pressed goes", () => {
+  const el = start();
+  const press = (button: HTMLElement) => {
+    act(() => button.focus());
+    fireEvent.click(button);
+    return document.activeElement;
+  };
+  const root = el.querySelector(".blip2-gallery");
+  act(() => {
+    model.sayAt(0, [
+      makeRow(0, { state: "error", answer: null, error: "too long" }),
+      makeRow(1, {}, { error: "not a picture" }),
+    ]);
+    model.progress({ state: "running", total: 24 });
+    model.say({ type: "notice", text: "the store is full" });
+  });
+  for (const position of [0, 1]) {
+    const retry = within(tile(el, position)).getByRole("button", { name: "Retry" });
+    expect(press(retry)).toBe(tile(el, position));
+  }
+  expect(press(within(el).getByRole("button", { name: "Cancel" }))).toBe(root);
+  expect(press(within(el).getByRole("button", { name: "close" }))).toBe(root);
+  expect(model.requests("retry")).toHaveLength(2);
+  expect(model.requests("cancel")).toHaveLength(1);
+});
+
 it("has the keys when nothing in it has the focus, and the notebook has none of them", () => {
   const el = start();
   act(() => model.sayRows(0, 24));

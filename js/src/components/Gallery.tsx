@@ -1,5 +1,5 @@
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { focusTiles } from "../focus";
+import { focusGallery, focusTiles } from "../focus";
 import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
 import { ViewSettings } from "../view";
@@ -84,7 +84,8 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
             type="button"
             class="plain"
             aria-label="close"
-            onClick={() => {
+            onClick={(event) => {
+              focusGallery(event.currentTarget);
               session.notice.value = "";
             }}
           >

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { focusedFrom } from "../focus";
+import { focusedFrom, focusGallery } from "../focus";
 import { announcement, count, isActive, plural, status } from "../format";
 import type { Progress } from "../protocol";
 import type { Session } from "../session";
@@ -28,7 +28,10 @@ export function Header({ session }: { session: Session }) {
             type="button"
             class="button cancel"
             disabled={session.cancelling.value}
-            onClick={() => session.cancel()}
+            onClick={(event) => {
+              focusGallery(event.currentTarget);
+              session.cancel();
+            }}
           >
             <StopIcon />
             {session.cancelling.value ? "Cancelling…" : "Cancel"}
