@@ -177,8 +177,10 @@ describe("the panel", () => {
     draw({ onRetry });
     expect(panel().textContent).toContain("dogs.jpg is not a picture");
     expect(screen.queryByRole("textbox")).toBeNull();
+    button("Retry").focus();
     fireEvent.click(button("Retry"));
     expect(onRetry).toHaveBeenCalledOnce();
+    expect(document.activeElement).toBe(panel());
   });
 
   it("opens the picture over the window, and comes back to where it was", () => {
