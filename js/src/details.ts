@@ -6,6 +6,7 @@ import type {
   Request,
   ReviewRequest,
   Turn,
+  UndoRequest,
 } from "./protocol";
 
 /** A picture that is held, with its own size in pixels, or why there is none. */
@@ -16,6 +17,9 @@ export interface TurnEdit {
   at: number;
   text: string;
 }
+
+/** Something that was done to reviews. */
+export type Done = ReviewRequest | UndoRequest;
 
 /** The times of the details, in milliseconds. */
 export const DETAIL_TIMES = {
@@ -77,6 +81,8 @@ interface Chat {
 export class Details {
   /** Whether the last thing that was to be sent could not be. */
   readonly offline = signal(false);
+  /** The last thing that was done to reviews, a new one every time. */
+  readonly done = signal<Done | null>(null);
 
   readonly #post: (request: Request) => boolean;
   // A Map keeps the order of insertion, so the first entry is the one longest unused.
@@ -317,17 +323,17 @@ export class Details {
   review(row: number, cell: number, action: ReviewRequest["action"], text?: string): boolean {
     const request: ReviewRequest = { type: "review", row, prompt_index: cell, action };
     if (text !== undefined) request.text = text;
-    const sent = this.#send(request);
+    const sent = this.#do(request);
     if (action === "correct") this.setCorrection(row, cell, sent ? null : (text ?? null));
     return sent;
   }
 
   undo(): boolean {
-    return this.#send({ type: "undo" });
+    return this.#do({ type: "undo" });
   }
 
   redo(): boolean {
-    return this.#send({ type: "redo" });
+    return this.#do({ type: "redo" });
   }
 
   /** The correction of an answer that a person is typing, null for none. */
@@ -380,6 +386,12 @@ export class Details {
     this.#open.clear();
     this.#chats.clear();
     this.#codes.clear();
+  }
+
+  #do(what: Done): boolean {
+    const sent = this.#send(what);
+    if (sent) this.done.value = what;
+    return sent;
   }
 
   #send(request: Request): boolean {

@@ -1,6 +1,6 @@
 import { batch, computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { Cache } from "./cache";
-import { Details } from "./details";
+import { Details, type Done } from "./details";
 import { isActive } from "./format";
 import type { Range } from "./layout";
 import {
@@ -42,6 +42,9 @@ export interface Model {
 
 /** A thumbnail that is held, or why there is none. */
 export type Thumb = { url: string; pixels: number; bytes: number } | { error: string };
+
+/** What a person can write of a cell: what is asked, and what should be answered. */
+export type Part = "prompt" | "answer";
 
 /** An ask that the kernel has not yet answered to, and the cell as it was before. */
 interface PendingAsk {
@@ -304,14 +307,32 @@ export class Session {
     return this.#send({ type: "ask_many", prompt, scope });
   }
 
-  /** A person's word on an answer. */
-  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): void {
-    this.details.review(row, cell, action, text);
+  /** A person's word on an answer; false where it could not be sent. */
+  review(row: number, cell: number, action: ReviewRequest["action"], text?: string): boolean {
+    return this.details.review(row, cell, action, text);
   }
 
-  /** What a person has typed for a cell and not yet asked. Reading it in a component watches it. */
-  draft(row: number, cell: number): string | undefined {
-    return this.#drafts.value.get(keyOf(row, cell));
+  /** What was done to reviews, in the words of a screen reader. */
+  sayDone(done: Done): string {
+    const { undo, redo } = this.history.peek();
+    if (done.type !== "review") {
+      const left = done.type === "undo" ? undo : redo;
+      return left > 0 ? { undo: "undone", redo: "redone" }[done.type] : `nothing to ${done.type}`;
+    }
+    // The kernel has not told of it yet: this is what was there before.
+    const before = this.#rows.get(done.row)?.cells[done.prompt_index]?.review;
+    const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
+    if (done.action === "clear") return "review taken back";
+    if (done.action === "flag") return before?.flagged ? "flag taken off" : "flagged";
+    return words[done.action];
+  }
+
+  /**
+   * What a person has typed for a cell and not yet asked, or not yet saved. Reading it in a component
+   * watches it.
+   */
+  draft(row: number, cell: number, of: Part = "prompt"): string | undefined {
+    return this.#drafts.value.get(`${of} ${keyOf(row, cell)}`);
   }
 
   /** The prompt of a cell that was asked and of which the kernel has not yet spoken. */
@@ -320,8 +341,8 @@ export class Session {
   }
 
   /** Keeps what a person is typing; null lets go of it. */
-  setDraft(row: number, cell: number, text: string | null): void {
-    const key = keyOf(row, cell);
+  setDraft(row: number, cell: number, text: string | null, of: Part = "prompt"): void {
+    const key = `${of} ${keyOf(row, cell)}`;
     if ((text ?? undefined) === this.#drafts.peek().get(key)) return;
     this.#drafts.value = changed(this.#drafts.peek(), key, text);
   }

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import widget from "../src/index";
 import type { Row } from "../src/protocol";
 import type { Listener } from "../src/session";
-import { FakeModel, makeRow, watchUrls } from "./fake";
+import { FakeModel, makeReview, makeRow, watchUrls } from "./fake";
 
 let model: FakeModel;
 let urls: Set<string>;
@@ -287,6 +287,90 @@ it("invites to ask where there is only a caption", () => {
   fireEvent.click(promptOf(el, 0));
   expect(field().value).toBe("");
   expect(field().placeholder).toBe("ask something…");
+});
+
+it("tells a screen reader of reviews, once and in the view they were made in", () => {
+  const el = start();
+  const other = show();
+  settle();
+  const live = (view: HTMLElement) => view.querySelector('[aria-live="polite"]') as HTMLElement;
+  act(() => {
+    model.set("history", { undo: 1, redo: 1 });
+    model.sayAt(0, [makeRow(0), makeRow(1, { review: makeReview({ flagged: true }) })]);
+  });
+  const press = (position: number, key: string, init: KeyboardEventInit = {}) => {
+    act(() => tile(el, position).focus());
+    act(() => void fireEvent.keyDown(tile(el, position), { key, ...init }));
+    return live(el).textContent;
+  };
+  expect(press(0, "a")).toBe("accepted");
+  const first = live(el).firstChild;
+  expect(press(1, "a")).toBe("accepted");
+  expect(live(el).firstChild).not.toBe(first);
+  expect(press(0, "r")).toBe("rejected");
+  expect(press(0, "f")).toBe("flagged");
+  expect(press(1, "f")).toBe("flag taken off");
+  press(0, "e");
+  const answer = within(el).getByRole("textbox", { name: "answer" });
+  act(() => void fireEvent.input(answer, { target: { value: "two dogs" } }));
+  act(() => void fireEvent.keyDown(answer, { key: "Enter" }));
+  expect(live(el).textContent).toBe("corrected");
+  expect(press(0, "z", { ctrlKey: true })).toBe("undone");
+  expect(press(0, "y", { ctrlKey: true })).toBe("redone");
+  act(() => model.set("history", { undo: 0, redo: 0 }));
+  expect(press(0, "z", { ctrlKey: true })).toBe("nothing to undo");
+  expect(live(other).textContent).toBe("");
+  // What was done does not come again with the kernel's word on it.
+  act(() => model.progress({ state: "running", total: 24 }));
+  expect(live(el).textContent).toBe("Answering 24.");
+  model.dead = true;
+  press(0, "a");
+  expect(live(el).textContent).toBe("Answering 24.");
+});
+
+it("hands the focus on when the button that was pressed goes", () => {
+  const el = start();
+  const press = (button: HTMLElement) => {
+    act(() => button.focus());
+    fireEvent.click(button);
+    return document.activeElement;
+  };
+  const root = el.querySelector(".blip2-gallery");
+  act(() => {
+    model.sayAt(0, [
+      makeRow(0, { state: "error", answer: null, error: "too long" }),
+      makeRow(1, {}, { error: "not a picture" }),
+    ]);
+    model.progress({ state: "running", total: 24 });
+    model.say({ type: "notice", text: "the store is full" });
+  });
+  for (const position of [0, 1]) {
+    const retry = within(tile(el, position)).getByRole("button", { name: "Retry" });
+    expect(press(retry)).toBe(tile(el, position));
+  }
+  expect(press(within(el).getByRole("button", { name: "Cancel" }))).toBe(root);
+  expect(press(within(el).getByRole("button", { name: "close" }))).toBe(root);
+  expect(model.requests("retry")).toHaveLength(2);
+  expect(model.requests("cancel")).toHaveLength(1);
+});
+
+it("has the keys when nothing in it has the focus, and the notebook has none of them", () => {
+  const el = start();
+  act(() => model.sayRows(0, 24));
+  const root = el.querySelector(".blip2-gallery") as HTMLElement;
+  act(() => root.focus());
+  expect(document.activeElement).toBe(root);
+  const bubbled: string[] = [];
+  const hear = (event: KeyboardEvent) => bubbled.push(event.key);
+  document.addEventListener("keydown", hear);
+  for (const key of ["a", "x", "X", "d", "Enter", "Delete", " "]) fireEvent.keyDown(root, { key });
+  expect(root.hasAttribute("data-lm-suppress-shortcuts")).toBe(true);
+  expect(model.requests("review")).toEqual([]);
+  fireEvent.keyDown(root, { key: "s", ctrlKey: true });
+  expect(bubbled).toEqual(["s"]);
+  fireEvent.keyDown(root, { key: "ArrowDown" });
+  expect(document.activeElement).toBe(tile(el, 0));
+  document.removeEventListener("keydown", hear);
 });
 
 describe("errors", () => {

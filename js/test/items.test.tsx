@@ -1,4 +1,4 @@
-import { fireEvent, within } from "@testing-library/preact";
+import { act, fireEvent, within } from "@testing-library/preact";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Session } from "../src/session";
 import { Session as SessionClass } from "../src/session";
@@ -132,13 +132,41 @@ describe("reviewing", () => {
     expect(reviews).toEqual([[0, 0, "clear", undefined]]);
   });
 
-  it("is not of an answer that is not there", () => {
-    page.kernel((model) =>
-      model.say({ type: "changed", rows: [[0, makeRow(0, { state: "waiting", answer: null })]] }),
-    );
+  it("is not of an answer that is still to come, but for a flag", () => {
+    page.rows(makeRow(0, { state: "waiting", answer: null }));
     for (const key of ["a", "r", "f", "e"]) page.press(page.tile(0), key);
-    expect(reviews).toEqual([]);
+    expect(reviews).toEqual([[0, 0, "flag", undefined]]);
     expect(page.query("textbox", "answer")).toBeNull();
+  });
+
+  it("is not of a picture that cannot be read", () => {
+    page.rows(makeRow(0, { state: "error", answer: null }, { error: "not a picture" }));
+    for (const key of ["a", "r", "f", "e", "p"]) page.press(page.tile(0), key);
+    page.rows(makeRow(0));
+    expect(page.query("textbox", "answer") ?? page.query("textbox", "prompt")).toBeNull();
+    expect(reviews).toEqual([]);
+  });
+
+  it("can say what is right where there is no answer", () => {
+    for (const state of ["error", "cancelled", "unasked"] as const) {
+      page.rows(makeRow(0, { state, answer: null, error: state === "error" ? "too long" : null }));
+      for (const key of ["a", "r"]) page.press(page.tile(0), key);
+      fireEvent.pointerEnter(page.tile(0).querySelector(".cell") as HTMLElement);
+      const actions = [...page.tile(0).querySelectorAll(".action")];
+      expect(actions.map((one) => one.getAttribute("aria-label"))).toEqual(["correct", "flag"]);
+      fireEvent.click(actions[0] as HTMLElement);
+      expect(field("answer").value).toBe("");
+      page.type(field("answer"), "two dogs");
+      page.press(field("answer"), "Enter");
+      expect(reviews.splice(0)).toEqual([[0, 0, "correct", "two dogs"]]);
+    }
+    const review = makeReview({ status: "corrected", text: "two dogs" });
+    page.rows(makeRow(0, { state: "error", answer: null, error: "too long", review }));
+    const answer = page.tile(0).querySelector(".answer") as HTMLElement;
+    expect(answer.textContent).toBe("two dogs");
+    expect(answer.title).toContain("no answer: too long");
+    const mark = within(page.tile(0)).getByRole("img", { name: "corrected" });
+    expect(mark.title).toContain("no answer: too long");
   });
 
   it("corrects in place", () => {
@@ -162,6 +190,71 @@ describe("reviewing", () => {
     page.type(field("answer"), "two dogs");
     fireEvent.blur(field("answer"));
     expect(reviews).toEqual([[0, 0, "correct", "two dogs"]]);
+  });
+
+  describe("of which a half was typed", () => {
+    const root = () => page.el.querySelector(".blip2-gallery");
+    const show = (...ids: number[]) => {
+      page.kernel((model) => model.show({ count: ids.length, plain: false }));
+      page.rows(...ids.map((id) => makeRow(id)));
+    };
+    beforeEach(() => {
+      page.press(page.tile(1), "e");
+      page.type(field("answer"), "two do");
+    });
+
+    it("goes with its row, and nothing is said yet", () => {
+      show(1, 0);
+      expect(page.tile(0).contains(field("answer"))).toBe(true);
+      expect(field("answer").value).toBe("two do");
+      expect(document.activeElement).toBe(field("answer"));
+      expect(field("answer").selectionStart).toBe("two do".length);
+      expect(reviews).toEqual([]);
+      page.press(field("answer"), "Enter");
+      expect(reviews).toEqual([[1, 0, "correct", "two do"]]);
+    });
+
+    it("is back when its row is, and the keys go nowhere meanwhile", () => {
+      show(7);
+      expect(page.query("textbox", "answer")).toBeNull();
+      expect(document.activeElement).toBe(root());
+      show(7, 1);
+      expect(field("answer").value).toBe("two do");
+      expect(document.activeElement).toBe(field("answer"));
+      expect(reviews).toEqual([]);
+    });
+
+    it("comes back without taking the focus from what a person is at", () => {
+      show(7);
+      act(() => page.get("searchbox").focus());
+      show(7, 1);
+      expect(field("answer").value).toBe("two do");
+      expect(document.activeElement).toBe(page.get("searchbox"));
+    });
+
+    it("is given up by Esc, wherever its row went", () => {
+      show(1, 0);
+      page.press(field("answer"), "Escape");
+      page.press(page.tile(0), "e");
+      expect(field("answer").value).toBe("a dog");
+      expect(reviews).toEqual([]);
+    });
+
+    it("is marked as a draft where it is not edited", () => {
+      show(7);
+      page.press(page.tile(0), "p");
+      show(7, 1);
+      expect(page.tile(1).querySelector(".draftmark")?.textContent).toBe("draft");
+    });
+  });
+
+  it("keeps a correction that could not be sent", () => {
+    vi.spyOn(SessionClass.prototype, "review").mockReturnValue(false);
+    page.press(page.tile(0), "e");
+    page.type(field("answer"), "two dogs");
+    page.press(field("answer"), "Enter");
+    page.press(page.tile(0), "e");
+    expect(field("answer").value).toBe("two dogs");
   });
 
   it("is seen on the tile", () => {
@@ -215,6 +308,61 @@ it("says how many rows hold the same picture", () => {
   expect(badge.title).toBe("2 other rows hold the same picture");
 });
 
+it("has a name for every picture, with its answers and what was said of them", () => {
+  const name = (position: number) => page.tile(position).getAttribute("aria-label");
+  const accepted = makeReview({ status: "accepted", flagged: true });
+  const corrected = makeReview({ status: "corrected", text: "two dogs" });
+  page.rows(
+    makeRow(0),
+    makeRow(1, { review: accepted }, { selected: true }),
+    makeRow(2, {}, { error: "not a picture" }),
+    makeRow(3, { state: "waiting", answer: null }),
+    makeRow(4, { state: "error", answer: null, error: "too long" }),
+    makeRow(
+      5,
+      {},
+      {
+        cells: [
+          makeCell({ review: corrected }),
+          makeCell({ prompt: "how many?", state: "unasked", answer: null }),
+        ],
+      },
+    ),
+  );
+  expect([0, 1, 2, 3, 4, 5].map(name)).toEqual([
+    "row 0; a dog",
+    "row 1; a dog, accepted, flagged; selected",
+    "row 2; not a picture",
+    "row 3; waiting for an answer",
+    "row 4; too long",
+    "row 5; caption: two dogs, corrected; how many?: not asked",
+  ]);
+  page.kernel((model) => model.show({ count: 4_000 }));
+  page.click("button", "table");
+  page.settle();
+  // That it is selected is told by the row itself.
+  expect(name(1)).toBe("row 1; a dog, accepted, flagged");
+  expect(page.tile(1).getAttribute("aria-selected")).toBe("true");
+});
+
+it("draws what has the focus in its place among the others, however far it is", () => {
+  page.kernel((model) => {
+    model.set("row_count", 5000);
+    model.show({ count: 5000 });
+  });
+  const scroller = page.el.querySelector(".scroller") as HTMLElement;
+  act(() => page.tile(0).focus());
+  scroller.scrollTop = 100_000;
+  fireEvent.scroll(scroller);
+  page.settle();
+  const drawn = [...page.el.querySelectorAll<HTMLElement>(".tile")].map((tile) =>
+    Number(tile.dataset.index),
+  );
+  expect(drawn[0]).toBe(0);
+  expect(drawn[1]).toBeGreaterThan(100);
+  expect(document.activeElement).toBe(page.tile(0));
+});
+
 it("keeps the focus when what has it is filtered out", () => {
   page.kernel((model) => model.show({ count: 2, plain: false }));
   page.rows(makeRow(17), makeRow(4));
@@ -223,7 +371,7 @@ it("keeps the focus when what has it is filtered out", () => {
   expect(document.activeElement).toBe(page.tile(0));
 });
 
-it("marks rows whose answers differ where they are compared, by a person's text before the model's", () => {
+it("marks answers that differ where they are compared, by a person's text before the model's", () => {
   const cells = (one: string, other: string, text: string | null = null) => ({
     cells: [makeCell({ answer: one, review: makeReview({ text }) }), makeCell({ answer: other })],
   });
@@ -233,8 +381,15 @@ it("marks rows whose answers differ where they are compared, by a person's text 
     makeRow(2, {}, cells("a dog", "a cat", "a cat")),
     makeRow(3, {}, cells("a dog", "a dog", "a cat")),
   );
-  const marked = () => [0, 1, 2, 3].filter((k) => page.tile(k).matches(".tile-differs"));
+  const marks = (k: number) => [...page.tile(k).querySelectorAll(".cell-differs")];
+  const marked = () => [0, 1, 2, 3, 4].filter((k) => marks(k).length > 0);
   expect(marked()).toEqual([]);
   page.kernel((model) => model.set("comparing", true));
   expect(marked()).toEqual([1, 3]);
+  // Both of them, and not by an edge alone.
+  for (const cell of marks(1)) {
+    const mark = within(cell as HTMLElement).getByRole("img", { name: "answers differ" });
+    expect(mark.textContent).toBe("≠");
+  }
+  expect(marks(1)).toHaveLength(2);
 });

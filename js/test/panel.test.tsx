@@ -177,8 +177,10 @@ describe("the panel", () => {
     draw({ onRetry });
     expect(panel().textContent).toContain("dogs.jpg is not a picture");
     expect(screen.queryByRole("textbox")).toBeNull();
+    button("Retry").focus();
     fireEvent.click(button("Retry"));
     expect(onRetry).toHaveBeenCalledOnce();
+    expect(document.activeElement).toBe(panel());
   });
 
   it("opens the picture over the window, and comes back to where it was", () => {
@@ -227,6 +229,27 @@ describe("a review", () => {
       { type: "review", row: 7, prompt_index: 0, action: "accept" },
       { type: "review", row: 7, prompt_index: 1, action: "flag" },
     ]);
+  });
+
+  it("says what is right where there is no answer, and what was wrong stays to be read", () => {
+    const failed = { state: "error", answer: null, error: "out of memory" } as const;
+    row.value = rowOf({ cells: [cell(failed)] });
+    draw({ onRetry: vi.fn() });
+    expect(screen.queryByRole("button", { name: "accept" })).toBeNull();
+    for (const key of ["a", "r", "f", "e"]) fireEvent.keyDown(panel(), { key });
+    expect(field("correction").value).toBe("");
+    expect(panel().querySelector(".review-model")?.textContent).toContain("out of memory");
+    type("correction", "two wolves");
+    fireEvent.keyDown(field("correction"), { key: "Enter" });
+    expect(of("review")).toMatchObject([
+      { action: "flag" },
+      { action: "correct", text: "two wolves" },
+    ]);
+    const corrected = review({ status: "corrected", text: "two wolves" });
+    setRow({ cells: [cell({ ...failed, review: corrected })] });
+    expect(panel().querySelector(".review-text")?.textContent).toBe("two wolves");
+    expect(panel().querySelector(".review-model")?.textContent).toContain("out of memory");
+    expect(button("Retry")).not.toBeNull();
   });
 
   it("corrects an answer, beside what the model said", () => {

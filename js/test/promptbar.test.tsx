@@ -82,6 +82,46 @@ describe("asking many", () => {
     expect(field().value).toBe("why?");
   });
 
+  describe("of which the kernel tells", () => {
+    const ask = (text: string) => {
+      page.type(field(), text);
+      page.press(field(), "Enter");
+    };
+    const notice = (text: string) => page.kernel((model) => model.say({ type: "notice", text }));
+    const taken = (text: string) =>
+      page.kernel((model) => model.set("prompts", [...model.traits.prompts, { name: text, text }]));
+
+    it("comes back every time it is refused, for the same reason too", () => {
+      for (let time = 0; time < 2; time++) {
+        ask("why {nothing}?");
+        notice("there is no nothing");
+        expect(field().value).toBe("why {nothing}?");
+        expect(page.get("alert").textContent).toContain("there is no nothing");
+      }
+    });
+
+    it("does not come back once it is taken, whatever there is to read", () => {
+      notice("the rows have moved");
+      ask("why?");
+      taken("why?");
+      expect(field().value).toBe("");
+      notice("the store is full");
+      expect(field().value).toBe("");
+    });
+
+    it("goes again where a notice before was of something else", () => {
+      ask("why? ");
+      notice("the rows have moved");
+      taken("why?");
+      expect(field().value).toBe("");
+      ask("where?");
+      notice("the rows have moved");
+      page.type(field(), "where to?");
+      taken("where?");
+      expect(field().value).toBe("where to?");
+    });
+  });
+
   it("keeps its keys from the notebook and from the gallery", () => {
     const heard = vi.fn();
     document.addEventListener("keydown", heard);

@@ -97,6 +97,20 @@ describe("the table", () => {
     expect(page.model.requests("ask")).toMatchObject([{ row: 1, prompt_index: 0 }]);
   });
 
+  it("marks answers that differ where they are compared", () => {
+    const same = makeRow(1, {}, { cells: [makeCell(), makeCell({ prompt: "how many?" })] });
+    page.rows(row(0), same);
+    const marks = (position: number) =>
+      within(page.tile(position)).queryAllByRole("img", { name: "answers differ" });
+    expect(marks(0)).toEqual([]);
+    page.kernel((model) => model.set("comparing", true));
+    expect(marks(0).map((mark) => mark.closest(".td-answer .cell-differs") !== null)).toEqual([
+      true,
+      true,
+    ]);
+    expect(marks(1)).toEqual([]);
+  });
+
   it("says what is wrong with a picture", () => {
     page.rows(makeRow(0, {}, { error: "row 0 is not a picture" }));
     expect(page.tile(0).querySelector(".td-answer")?.textContent).toBe("row 0 is not a picture");

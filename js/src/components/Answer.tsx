@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { canCorrect, modelNote, wordsOf } from "../answers";
 import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
 import { AskIcon, PencilIcon, StoreIcon } from "./Icons";
 import type { Editing } from "./items";
-import { ReviewActions, ReviewMarks } from "./Review";
+import { Marks, ReviewActions } from "./Review";
 import { Failure, Retry } from "./Trouble";
 
 interface AnswerProps {
@@ -17,6 +18,8 @@ interface AnswerProps {
   cell: Cell | null;
   /** The column that the cell is of, whose prompt it shares unless a person has changed it. */
   column: Prompt | undefined;
+  /** Whether it is compared with the row's other answers and they differ. */
+  differs: boolean;
   tabIndex: number;
   editing: Editing["part"] | null;
   onEdit(editing: Editing | null): void;
@@ -26,13 +29,16 @@ interface AnswerProps {
 export function Answer(props: AnswerProps) {
   const { session, row, index, cell, column, tabIndex, editing, onEdit } = props;
   const draft = row === null ? undefined : session.draft(row, index);
+  const correction = row === null ? undefined : session.draft(row, index, "answer");
   const asked = row === null ? undefined : session.asked(row, index);
   const prompt = asked ?? cell?.prompt ?? column?.text ?? "";
   const own = cell !== null && column !== undefined && prompt !== column.text;
   const container = useRef<HTMLDivElement>(null);
   // The buttons are made when a person comes near: most tiles never need them.
   const [near, setNear] = useState(false);
-  const answered = asked === undefined && cell?.state === "done" ? cell : null;
+  // What was asked anew has nothing of the answer before.
+  const known = asked === undefined ? cell : null;
+  const differs = props.differs && known !== null && wordsOf(known) !== null;
 
   const close = (focus: boolean): void => {
     onEdit(null);
@@ -43,7 +49,7 @@ export function Answer(props: AnswerProps) {
   return (
     <div
       ref={container}
-      class={`cell${own ? " cell-own" : ""}`}
+      class={`cell${own ? " cell-own" : ""}${differs ? " cell-differs" : ""}`}
       data-cell={index}
       onPointerEnter={() => setNear(true)}
       onPointerLeave={() => setNear(false)}
@@ -65,18 +71,23 @@ export function Answer(props: AnswerProps) {
         {asked === undefined && cell?.state === "running" && (
           <span class="pulse" title="being answered" />
         )}
-        {answered?.cached && (
+        {known?.state === "done" && known.cached && (
           <span class="stored" title="from the store">
             <StoreIcon />
           </span>
         )}
-        {answered?.review && <ReviewMarks review={answered.review} answer={answered.answer} />}
-        {answered && near && editing === null && row !== null && (
+        {correction !== undefined && editing !== "answer" && (
+          <span class="draftmark" title={`a correction that is not saved yet: ${correction}`}>
+            draft
+          </span>
+        )}
+        <Marks cell={known} differs={differs} />
+        {known && near && editing === null && row !== null && (
           <ReviewActions
             session={session}
             row={row}
             index={index}
-            review={answered.review}
+            cell={known}
             onCorrect={() => onEdit({ row, cell: index, part: "answer" })}
           />
         )}
@@ -102,8 +113,8 @@ export function Answer(props: AnswerProps) {
           onLeave={() => close(false)}
         />
       )}
-      {editing === "answer" && row !== null && answered && (
-        <Correction session={session} row={row} index={index} cell={answered} close={close} />
+      {editing === "answer" && row !== null && known && canCorrect(known) && (
+        <Correction session={session} row={row} index={index} cell={known} close={close} />
       )}
     </div>
   );
@@ -120,12 +131,18 @@ interface CorrectionProps {
 /** Edits an answer in its place. What the model said is kept beside it. */
 function Correction({ session, row, index, cell, close }: CorrectionProps) {
   const before = cell.review?.text ?? cell.answer ?? "";
+  const keep = (text: string): void =>
+    session.setDraft(row, index, text === before ? null : text, "answer");
   const save = (text: string): void => {
     const words = text.trim();
+    keep(before);
     // The model's own words are no correction, and an empty field is none either.
     if (words === before || !words) return;
-    if (words === cell.answer) session.review(row, index, "clear");
-    else session.review(row, index, "correct", words);
+    const sent =
+      words === cell.answer
+        ? session.review(row, index, "clear")
+        : session.review(row, index, "correct", words);
+    if (!sent) keep(words);
   };
   return (
     <Editor
@@ -134,12 +151,16 @@ function Correction({ session, row, index, cell, close }: CorrectionProps) {
       hint="Esc leaves it"
       action={() => "Correct"}
       icon={<PencilIcon />}
-      text={before}
+      text={session.draft(row, index, "answer") ?? before}
+      onDraft={keep}
       onDone={(text) => {
         save(text);
         close(true);
       }}
-      onRestore={() => close(true)}
+      onRestore={() => {
+        keep(before);
+        close(true);
+      }}
       // What was typed is not lost: it can be undone.
       onLeave={(text) => {
         save(text);
@@ -170,13 +191,14 @@ function Outcome({ session, row, cell, tabIndex, asked }: AnswerProps & { asked:
     before.current = state;
   }, [state]);
 
-  if (state === "done") {
-    const review = cell?.review ?? null;
-    const corrected = review?.status === "corrected" && review.text !== null;
+  const review = cell?.review ?? null;
+  const corrected = review?.status === "corrected" && review.text !== null;
+  const none = state === "error" || state === "cancelled" || state === "unasked";
+  if (cell && (state === "done" || (none && corrected))) {
     return (
       <Text
-        text={(corrected ? review.text : cell?.answer) ?? ""}
-        note={corrected ? `the model: ${cell?.answer ?? ""}` : null}
+        text={(corrected ? review.text : cell.answer) ?? ""}
+        note={corrected ? modelNote(cell) : null}
         kind={review?.status ?? null}
         tabIndex={tabIndex}
         came={came}

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { focusedFrom, focusGallery } from "../focus";
 import { useTextHeight } from "./textHeight";
 
 interface EditorProps {
@@ -10,11 +11,12 @@ interface EditorProps {
   action(text: string): string;
   icon: ComponentChildren;
   text: string;
-  onDraft?(text: string): void;
+  /** What is typed, to be kept: the editor goes where its row does, and comes back with it. */
+  onDraft(text: string): void;
   onDone(text: string): void;
   /** Esc: what was there before comes back. */
   onRestore(): void;
-  /** The focus has gone. */
+  /** A person has gone on to something else. */
   onLeave(text: string): void;
 }
 
@@ -24,12 +26,19 @@ export function Editor(props: EditorProps) {
   // The editor's own: what the kernel sends while a person types does not reach it.
   const [value, setValue] = useState(text);
   const field = useRef<HTMLTextAreaElement>(null);
-  // Enter and Esc take the focus away themselves, which is then no leaving.
+  // Enter and Esc take the focus away themselves, which is then no leaving. Nor is it one where the
+  // editor goes because its row does.
   const settled = useRef(false);
 
   useLayoutEffect(() => {
-    field.current?.focus({ preventScroll: true });
-    field.current?.select();
+    const element = field.current;
+    if (!element) return;
+    takeFocus(element);
+    return () => {
+      if (settled.current) return;
+      settled.current = true;
+      if (focusedFrom(element) === element) focusGallery(element);
+    };
   }, []);
   useTextHeight(field, value);
 
@@ -61,7 +70,7 @@ export function Editor(props: EditorProps) {
         spellcheck={false}
         onInput={(event) => {
           setValue(event.currentTarget.value);
-          onDraft?.(event.currentTarget.value);
+          onDraft(event.currentTarget.value);
         }}
         onKeyDown={onKeyDown}
         onKeyUp={(event) => event.stopPropagation()}
@@ -88,4 +97,15 @@ export function Editor(props: EditorProps) {
       </div>
     </div>
   );
+}
+
+/** Takes the focus, but not from what a person is at by the time the editor comes back. */
+function takeFocus(field: HTMLTextAreaElement): void {
+  const focused = focusedFrom(field);
+  const opened = field.closest("[data-index]")?.contains(focused) ?? false;
+  if (!opened && focused && !focused.matches(".blip2-gallery")) return;
+  field.focus({ preventScroll: true });
+  // Over what stands there, or behind what was typed already.
+  if (opened) field.select();
+  else field.setSelectionRange(field.value.length, field.value.length);
 }

@@ -1,4 +1,5 @@
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { focusGallery, focusTiles } from "../focus";
 import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
 import { ViewSettings } from "../view";
@@ -51,6 +52,11 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
     else if (key === "?") setHelp(true);
     else if (key === "Escape" && session.selectedCount.peek() > 0) {
       session.select("set", { rows: [] });
+    } else if (root.current && event.target === root.current) {
+      // Letters do nothing here: they may be the rest of what was typed into a row that has gone.
+      event.stopPropagation();
+      if (!key.startsWith("Arrow")) return;
+      focusTiles(root.current);
     } else return;
     event.preventDefault();
     event.stopPropagation();
@@ -60,6 +66,8 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
     <section
       ref={root}
       class="blip2-gallery"
+      // Where the focus goes by a click beside all else, and when what had it is there no more.
+      tabIndex={-1}
       aria-label={session.title.value || "gallery"}
       onKeyDown={onKeyDown}
     >
@@ -76,7 +84,8 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
             type="button"
             class="plain"
             aria-label="close"
-            onClick={() => {
+            onClick={(event) => {
+              focusGallery(event.currentTarget);
               session.notice.value = "";
             }}
           >

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { focusedFrom, focusGallery } from "../focus";
 import { announcement, count, isActive, plural, status } from "../format";
 import type { Progress } from "../protocol";
 import type { Session } from "../session";
@@ -27,7 +28,10 @@ export function Header({ session }: { session: Session }) {
             type="button"
             class="button cancel"
             disabled={session.cancelling.value}
-            onClick={() => session.cancel()}
+            onClick={(event) => {
+              focusGallery(event.currentTarget);
+              session.cancel();
+            }}
           >
             <StopIcon />
             {session.cancelling.value ? "Cancelling…" : "Cancel"}
@@ -67,10 +71,11 @@ function Bar({ progress, text }: { progress: Progress; text: string }) {
   );
 }
 
-/** Tells a screen reader when a run starts and ends, and what a query has found. */
+/** Tells a screen reader when a run starts and ends, what a query has found, and of reviews. */
 export function Announcer({ session }: { session: Session }) {
   const progress = session.progress.value;
-  const [text, setText] = useState("");
+  const [told, setTold] = useState({ text: "", number: 0 });
+  const setText = (text: string): void => setTold(({ number }) => ({ text, number: number + 1 }));
   const before = useRef(progress.state);
   useEffect(() => {
     if (before.current === progress.state) return;
@@ -86,9 +91,20 @@ export function Announcer({ session }: { session: Session }) {
     last.current = asked;
     setText(`${count(shown)} shown.`);
   }, [asked]);
+  // Once, and not of what was done before this view was there or in another one.
+  const place = useRef<HTMLDivElement>(null);
+  const done = session.details.done.value;
+  const heard = useRef(done);
+  useEffect(() => {
+    if (done === null || heard.current === done) return;
+    heard.current = done;
+    const gallery = place.current?.closest(".blip2-gallery");
+    if (gallery?.contains(focusedFrom(gallery))) setText(session.sayDone(done));
+  }, [done]);
   return (
-    <div class="announcer" aria-live="polite">
-      {text}
+    <div ref={place} class="announcer" aria-live="polite">
+      {/* Another element, so that the same words are said again. */}
+      <span key={told.number}>{told.text}</span>
     </div>
   );
 }

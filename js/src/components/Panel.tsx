@@ -79,6 +79,13 @@ export function Panel(props: PanelProps) {
   };
 
   const { history } = props;
+  // The button that is pressed goes.
+  const onRetry =
+    props.onRetry &&
+    (() => {
+      root.current?.focus({ preventScroll: true });
+      props.onRetry?.();
+    });
   return (
     <aside ref={root} class="detail" aria-labelledby={title} tabIndex={-1} onKeyDown={onKeyDown}>
       <header class="detail-head">
@@ -115,7 +122,7 @@ export function Panel(props: PanelProps) {
         disabled={Boolean(row?.error)}
         before={
           <>
-            <PanelPicture {...props} />
+            <PanelPicture {...props} onRetry={onRetry} />
             <div class="detail-body">
               <h3 id={title} class="detail-title">
                 {row ? (
@@ -143,7 +150,7 @@ export function Panel(props: PanelProps) {
                       cell={cell}
                       column={prompts[k]}
                       code={codes[k]}
-                      onRetry={props.onRetry}
+                      onRetry={onRetry}
                     />
                   ))}
                 </section>

@@ -64,17 +64,31 @@ export function PromptBar({ session }: { session: Session }) {
   const ask = (): void => {
     if (!session.askMany(text.trim(), scope)) return;
     sent.current = text;
+    // The notice of an earlier try is read, and the same one may come again.
+    session.notice.value = "";
     put("", 0);
     setBrowsing(null);
   };
 
   // What the kernel refuses is put back, so that it can be mended.
   const sent = useRef("");
+  const putBack = useRef("");
   const notice = session.notice.value;
+  const prompts = session.prompts.value;
+  // A new column is what has become of it. Then a notice meanwhile was of something else.
   useEffect(() => {
-    if (notice && sent.current && !text) put(sent.current, sent.current.length);
+    const asked = prompts.some((prompt) => prompt.text === putBack.current.trim());
+    if (asked && text && text === putBack.current) put("", 0);
+    sent.current = putBack.current = "";
+  }, [prompts]);
+  useEffect(() => {
+    if (!notice || !sent.current) return;
+    if (!text) {
+      put(sent.current, sent.current.length);
+      putBack.current = sent.current;
+    }
     sent.current = "";
-  }, [notice, session.prompts.value]);
+  }, [notice]);
 
   const live = useRef(true);
   useEffect(

@@ -1,16 +1,36 @@
 import type { ComponentChildren } from "preact";
-import type { Review } from "../protocol";
+import { canCorrect, modelNote } from "../answers";
+import type { Cell } from "../protocol";
 import type { Session } from "../session";
 import { CheckIcon, CrossIcon, FlagIcon, PencilIcon } from "./Icons";
 
-/** What a person has said of an answer. */
-export function ReviewMarks({ review, answer }: { review: Review; answer: string | null }) {
-  const { status, flagged } = review;
-  if (status === null && !flagged) return null;
-  const by = review.who ? ` by ${review.who}` : "";
-  const words = status === "corrected" ? `corrected${by}; the model: ${answer ?? ""}` : status + by;
+interface MarksProps {
+  /** Null until it is known. */
+  cell: Cell | null;
+  /** Whether the row has other answers beside this one. */
+  differs: boolean;
+}
+
+/** What a person has said of an answer, and that others differ from it. */
+export function Marks({ cell, differs }: MarksProps) {
+  const review = cell?.review;
+  const status = review?.status ?? null;
+  const flagged = review?.flagged ?? false;
+  if (cell === null || (status === null && !flagged && !differs)) return null;
+  const by = review?.who ? ` by ${review.who}` : "";
+  const words = status === "corrected" ? `corrected${by}; ${modelNote(cell)}` : status + by;
   return (
     <span class="marks">
+      {differs && (
+        <span
+          class="mark mark-differs"
+          role="img"
+          aria-label="answers differ"
+          title="answers differ"
+        >
+          ≠
+        </span>
+      )}
       {status && (
         <span class={`mark mark-${status}`} role="img" aria-label={status} title={words}>
           {status === "accepted" && <CheckIcon />}
@@ -32,40 +52,46 @@ interface ActionsProps {
   row: number;
   /** The place of the cell in its row. */
   index: number;
-  review: Review | null;
+  cell: Cell;
   onCorrect(): void;
 }
 
 /** What a person with a mouse can say of an answer; the keys a, r, e and f do the same. */
-export function ReviewActions({ session, row, index, review, onCorrect }: ActionsProps) {
-  const status = review?.status ?? null;
+export function ReviewActions({ session, row, index, cell, onCorrect }: ActionsProps) {
+  const status = cell.review?.status ?? null;
   const toggle = (action: "accept" | "reject", now: boolean) => () =>
     session.review(row, index, now ? "clear" : action);
   return (
     <span class="actions">
-      <Action
-        label="accept"
-        hint="a"
-        pressed={status === "accepted"}
-        onClick={toggle("accept", status === "accepted")}
-      >
-        <CheckIcon />
-      </Action>
-      <Action
-        label="reject"
-        hint="r"
-        pressed={status === "rejected"}
-        onClick={toggle("reject", status === "rejected")}
-      >
-        <CrossIcon />
-      </Action>
-      <Action label="correct" hint="e" pressed={status === "corrected"} onClick={onCorrect}>
-        <PencilIcon />
-      </Action>
+      {cell.state === "done" && (
+        <>
+          <Action
+            label="accept"
+            hint="a"
+            pressed={status === "accepted"}
+            onClick={toggle("accept", status === "accepted")}
+          >
+            <CheckIcon />
+          </Action>
+          <Action
+            label="reject"
+            hint="r"
+            pressed={status === "rejected"}
+            onClick={toggle("reject", status === "rejected")}
+          >
+            <CrossIcon />
+          </Action>
+        </>
+      )}
+      {canCorrect(cell) && (
+        <Action label="correct" hint="e" pressed={status === "corrected"} onClick={onCorrect}>
+          <PencilIcon />
+        </Action>
+      )}
       <Action
         label="flag"
         hint="f"
-        pressed={review?.flagged ?? false}
+        pressed={cell.review?.flagged ?? false}
         onClick={() => session.review(row, index, "flag")}
       >
         <FlagIcon />

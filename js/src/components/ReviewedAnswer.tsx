@@ -1,4 +1,5 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { canCorrect, outcomeOf } from "../answers";
 import type { Details } from "../details";
 import type { Cell, Prompt, Review, ReviewRequest, Row } from "../protocol";
 import { CopyCode } from "./CopyCode";
@@ -26,12 +27,18 @@ function actionOf(action: Action, review: Review | null): Action {
   return action;
 }
 
+/** Whether a person can say this of an answer: of what is not there, only what is right. */
+function allows(cell: Cell, action: Action): boolean {
+  if (action === "flag") return true;
+  return action === "correct" ? canCorrect(cell) : cell.state === "done";
+}
+
 /** What a key does to an answer: `a`, `r`, `f` and `e`. False where it does nothing. */
 export function reviewKey(details: Details, row: Row, index: number, key: string): boolean {
   const cell = row.cells[index];
   const actions: Record<string, Action> = { a: "accept", r: "reject", f: "flag", e: "correct" };
   const action = actions[key];
-  if (!action || cell?.state !== "done") return false;
+  if (!action || !cell || row.error || !allows(cell, action)) return false;
   if (action === "correct") {
     details.setCorrection(row.id, index, cell.review?.text ?? cell.answer ?? "");
   } else {
@@ -72,7 +79,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
       ) : (
         <Correction
           text={correction}
-          model={cell?.answer ?? ""}
+          model={cell ? outcomeOf(cell) : ""}
           canRestore={corrected}
           onText={(text) => details.setCorrection(rowId, index, text)}
           onSave={(text) => details.review(rowId, index, "correct", text.trim())}
@@ -84,33 +91,37 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
       )}
       {corrected && correction === null && (
         <p class="review-model">
-          <span class="review-name">model</span> {cell?.answer || "no words"}
+          <span class="review-name">model</span> <Outcome cell={cell} onRetry={onRetry} />
         </p>
       )}
-      {cell?.state === "done" && correction === null && (
+      {cell && correction === null && (
         <div class="review-line">
           <Confidence value={cell.confidence} />
           <div class="review-buttons" role="group" aria-label="review">
-            <button
-              type="button"
-              class="knob knob-accept"
-              aria-label="accept"
-              title="accept (a)"
-              aria-pressed={isOn("accept", review?.status === "accepted")}
-              onClick={() => press("accept")}
-            >
-              <CheckIcon />
-            </button>
-            <button
-              type="button"
-              class="knob knob-reject"
-              aria-label="reject"
-              title="reject (r)"
-              aria-pressed={isOn("reject", review?.status === "rejected")}
-              onClick={() => press("reject")}
-            >
-              <CrossIcon />
-            </button>
+            {allows(cell, "accept") && (
+              <button
+                type="button"
+                class="knob knob-accept"
+                aria-label="accept"
+                title="accept (a)"
+                aria-pressed={isOn("accept", review?.status === "accepted")}
+                onClick={() => press("accept")}
+              >
+                <CheckIcon />
+              </button>
+            )}
+            {allows(cell, "reject") && (
+              <button
+                type="button"
+                class="knob knob-reject"
+                aria-label="reject"
+                title="reject (r)"
+                aria-pressed={isOn("reject", review?.status === "rejected")}
+                onClick={() => press("reject")}
+              >
+                <CrossIcon />
+              </button>
+            )}
             <button
               type="button"
               class="knob knob-flag"
@@ -121,16 +132,20 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
             >
               <FlagIcon />
             </button>
-            <button
-              type="button"
-              class="knob knob-correct"
-              aria-label="correct"
-              title="correct (e)"
-              aria-pressed={corrected}
-              onClick={() => details.setCorrection(rowId, index, review?.text ?? cell.answer ?? "")}
-            >
-              <PencilIcon />
-            </button>
+            {allows(cell, "correct") && (
+              <button
+                type="button"
+                class="knob knob-correct"
+                aria-label="correct"
+                title="correct (e)"
+                aria-pressed={corrected}
+                onClick={() =>
+                  details.setCorrection(rowId, index, review?.text ?? cell.answer ?? "")
+                }
+              >
+                <PencilIcon />
+              </button>
+            )}
           </div>
         </div>
       )}
@@ -268,7 +283,7 @@ function Correction(props: CorrectionProps) {
         onEscape={() => leave(onCancel)}
       />
       <p class="review-model">
-        <span class="review-name">model</span> {model || "no words"}
+        <span class="review-name">model</span> {model}
       </p>
       <div class="detail-buttons">
         {canRestore && (

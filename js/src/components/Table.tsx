@@ -1,4 +1,5 @@
 import { useMemo } from "preact/hooks";
+import { differs, nameOf } from "../answers";
 import { scrollHeight, tableOf } from "../layout";
 import type { Key } from "../protocol";
 import { promptLabel } from "../query";
@@ -148,6 +149,7 @@ function Line(props: ItemProps) {
   const row = id === null ? null : session.row(id).value;
   const prompts = session.prompts.value;
   const tabIndex = inTabOrder ? 0 : -1;
+  const marked = session.comparing.value && differs(row);
   return (
     <div
       class={`tr line${row?.error ? " tile-error" : ""}${row?.selected ? " line-selected" : ""}`}
@@ -155,6 +157,7 @@ function Line(props: ItemProps) {
       data-index={position}
       data-row={id ?? undefined}
       tabIndex={tabIndex}
+      aria-label={nameOf(row, position, prompts)}
       aria-rowindex={position + 2}
       aria-selected={row?.selected ?? false}
       aria-busy={isBusy(row)}
@@ -180,8 +183,9 @@ function Line(props: ItemProps) {
               index={k}
               cell={row?.cells[k] ?? null}
               column={prompt}
+              differs={marked}
               tabIndex={tabIndex}
-              editing={editing?.cell === k ? editing.part : null}
+              editing={editing?.row === id && editing?.cell === k ? editing.part : null}
               onEdit={onEdit}
             />
           )}

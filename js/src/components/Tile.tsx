@@ -1,3 +1,4 @@
+import { differs, nameOf, wordsOf } from "../answers";
 import type { Row } from "../protocol";
 import { Answer } from "./Answer";
 import { BrokenPictureIcon, CheckIcon } from "./Icons";
@@ -14,14 +15,16 @@ export function Tile(props: ItemProps) {
   // What a row has of cells comes from the kernel; before it is there, one for every prompt.
   const cells = row?.cells ?? prompts.map(() => null);
   const tabIndex = inTabOrder ? 0 : -1;
+  const marked = session.comparing.value && differs(row);
   return (
     <div
-      class={`tile${row?.error ? " tile-error" : ""}${row?.selected ? " tile-selected" : ""}${session.comparing.value && differs(row) ? " tile-differs" : ""}`}
+      class={`tile${row?.error ? " tile-error" : ""}${row?.selected ? " tile-selected" : ""}`}
       role="listitem"
       data-index={position}
       data-row={id ?? undefined}
       tabIndex={tabIndex}
       aria-setsize={count}
+      aria-label={nameOf(row, position, prompts) + (row?.selected ? "; selected" : "")}
       aria-posinset={position + 1}
       aria-busy={isBusy(row)}
       style={{ transform: `translate(${x}px, ${y}px)` }}
@@ -48,26 +51,15 @@ export function Tile(props: ItemProps) {
               index={k}
               cell={cell}
               column={prompts[k]}
+              differs={marked}
               tabIndex={tabIndex}
-              editing={editing?.cell === k ? editing.part : null}
+              editing={editing?.row === id && editing?.cell === k ? editing.part : null}
               onEdit={onEdit}
             />
           ))}
       </div>
     </div>
   );
-}
-
-/**
- * Whether a row's answers are not all the same, but for case and spaces at their ends. A person's
- * text counts before the model's.
- */
-export function differs(row: Row | null): boolean {
-  const answers = row?.cells.flatMap(({ state, answer, review }) => {
-    const text = review?.text ?? (state === "done" ? answer : null);
-    return text === null ? [] : [text.trim().toLowerCase()];
-  });
-  return new Set(answers).size > 1;
 }
 
 /** Whether something of a row is still to come. */
@@ -146,8 +138,7 @@ export function Picture({ session, position, onPick, id, row, tabIndex }: Pictur
 
 /** What is said of a picture to who cannot see it: a person's words, the model's, or its name. */
 function altText(row: Row | null): string {
-  const cell = row?.cells.find(({ state, answer }) => state === "done" && answer);
-  return cell?.review?.text ?? cell?.answer ?? row?.label ?? "";
+  return row?.cells.map(wordsOf).find(Boolean) ?? row?.label ?? "";
 }
 
 function others(duplicates: number): string {

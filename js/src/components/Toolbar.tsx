@@ -1,5 +1,6 @@
 import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { focusTiles } from "../focus";
 import { count } from "../format";
 import { NO_QUERY } from "../protocol";
 import { filterLabel, keyLabel, type SortChoice, sortChoices, withFilter } from "../query";
@@ -160,12 +161,6 @@ function Search({
       )}
     </div>
   );
-}
-
-/** Gives the focus to the pictures, where there are any. */
-function focusTiles(from: HTMLElement): void {
-  const gallery = from.closest(".blip2-gallery");
-  gallery?.querySelector<HTMLElement>('[data-index][tabindex="0"]')?.focus({ preventScroll: true });
 }
 
 function Sort({ session }: { session: Session }) {

@@ -20,7 +20,9 @@ export function Retry({ session, row, tabIndex, of }: RetryProps) {
       class="button retry"
       tabIndex={tabIndex}
       disabled={asked}
-      onClick={() => {
+      onClick={(event) => {
+        // The button goes when the answer comes, and takes no focus meanwhile.
+        event.currentTarget.closest<HTMLElement>("[data-index]")?.focus({ preventScroll: true });
         setAsked(true);
         session.retry(row);
       }}

@@ -1,4 +1,6 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { canCorrect } from "../answers";
+import { focusedFrom } from "../focus";
 import {
   type Layout,
   type Measure,
@@ -11,14 +13,14 @@ import {
 } from "../layout";
 import type { ReviewRequest } from "../protocol";
 import { useBox, useScroll } from "../scroll";
-import type { Session, View } from "../session";
+import type { Part, Session, View } from "../session";
 import type { ViewSettings } from "../view";
 
 /** What of which row is being edited, in this view. */
 export interface Editing {
   row: number;
   cell: number;
-  part: "prompt" | "answer";
+  part: Part;
 }
 
 /** What tiles and the rows of a table are given. */
@@ -31,7 +33,7 @@ export interface ItemProps {
   x: number;
   y: number;
   inTabOrder: boolean;
-  /** What is being edited, if it is of this row. */
+  /** What is being edited, of whichever row: rows move, and only a tile knows which one it shows. */
   editing: Editing | null;
   onEdit(editing: Editing | null): void;
   /** Selects the row or takes it out; with `extend` all rows from the last one that was picked. */
@@ -99,6 +101,8 @@ export function useItems(
   // The row with the focus may be the last one and be filtered out by what was done to it.
   useLayoutEffect(() => {
     if (!focused || active < rowCount || rowCount === 0) return;
+    // What was typed into it must not go on as the keys of another row.
+    if (scroller.current && focusedFrom(scroller.current) !== null) return;
     toFocus.current = true;
     setActive(rowCount - 1);
   }, [rowCount]);
@@ -149,9 +153,11 @@ export function useItems(
     const id = session.idAt(current).peek();
     if (id === null) return false;
     const cell = Number(target.closest<HTMLElement>("[data-cell]")?.dataset.cell ?? 0);
-    const held = session.row(id).peek()?.cells[cell];
+    const row = session.row(id).peek();
+    // Of a picture that cannot be read there is nothing to say.
+    const held = row?.error ? undefined : row?.cells[cell];
     const review = (action: ReviewRequest["action"]): void => {
-      if (held?.state === "done") session.review(id, cell, action);
+      if (held && (held.state === "done" || action === "flag")) session.review(id, cell, action);
     };
     switch (key) {
       case "Enter":
@@ -169,7 +175,7 @@ export function useItems(
         if (held) setEditing({ row: id, cell, part: "prompt" });
         break;
       case "e":
-        if (held?.state === "done") setEditing({ row: id, cell, part: "answer" });
+        if (held && canCorrect(held)) setEditing({ row: id, cell, part: "answer" });
         break;
       case "a":
         review(held?.review?.status === "accepted" ? "clear" : "accept");
@@ -225,7 +231,7 @@ export function useItems(
     position,
     count: rowCount,
     inTabOrder: position === tabStop(current, drawn),
-    editing: editing && session.idAt(position).peek() === editing.row ? editing : null,
+    editing,
     onEdit,
     onPick,
   });
@@ -248,8 +254,9 @@ export function useItems(
  */
 function indices({ start, stop }: Range, kept: number | null, rowCount: number): number[] {
   const all = Array.from({ length: stop - start }, (_, k) => start + k);
-  if (kept !== null && kept < rowCount && (kept < start || kept >= stop)) all.push(kept);
-  return all;
+  if (kept === null || kept >= rowCount || (kept >= start && kept < stop)) return all;
+  // In order: an element that is moved among the others would lose the focus.
+  return kept < start ? [kept, ...all] : [...all, kept];
 }
 
 /** The tile that Tab comes to, which has to be drawn even where the active one is not. */
