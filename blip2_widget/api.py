@@ -29,9 +29,9 @@ Prompts = str | Sequence[str] | Mapping[str, str]
 def caption(images: Any, prompt: str = "", *, name: str = "caption", **options: Any) -> Result:
     """Caption every picture of a column.
 
-    `images` is a column of a data frame, a list, a glob, a folder or one picture. `prompt` is
-    how every caption begins ("a photo of"), with `{column}` for the row's value; empty for none.
-    `name` names the column of answers. The options are those of `ask`.
+    `images` is a column of a data frame, a list, a glob, a folder, a Hugging Face data set or one
+    picture. `prompt` is how every caption begins ("a photo of"), with `{column}` for the row's
+    value; empty for none. `name` names the column of answers. The options are those of `ask`.
 
     Returns at once; answers arrive while the kernel stays free. Shown at the end of a cell the
     result is a gallery; `.wait().df` is the finished frame. Raises Blip2Error where no row can
@@ -233,7 +233,7 @@ def _asking(
         top_p=top_p,
         seed=seed,
     )
-    column = _rows_of(read_column(images, frame=frame), n, sample, seed)
+    column = _rows_of(read_column(images, frame=frame, first=n), n, sample, seed)
     if not column.values:
         raise Blip2Error("the column is empty; there is no picture to look at")
     store = session.store if cache else Store.in_memory()

@@ -21,7 +21,7 @@ from traitlets import Float, Int, Unicode
 
 import blip2_widget.api as api
 from blip2_widget.errors import Blip2Error, at_least_one
-from blip2_widget.images import find_pictures, is_table
+from blip2_widget.images import column_of, find_pictures, is_table
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
 from blip2_widget.notebook.reports import models_frame, status_text
@@ -107,7 +107,7 @@ class Blip2Magics(Magics):
         _check_name(options.out)
         images, frame = target(options.words[0], names)
         if options.sub == "explore" and frame is None and is_table(images):
-            images, frame = images[name := find_pictures(images)], images
+            images, frame = column_of(images, name := find_pictures(images)), images
             options.words[0] += f"[{name!r}]"
         given = texts(options.words[1:], names)
         if cell is not None and given:

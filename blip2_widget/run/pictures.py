@@ -206,8 +206,8 @@ class Pictures:
 
     def _identity(self, row: int) -> tuple[str, int, int] | None:
         try:
-            return file_identity(self._value(row))
-        except ImageError:  # which opening it will tell
+            return file_identity(self._column.head(row))
+        except Exception:  # which opening it will tell
             return None
 
     def _open_any(self, rows: Sequence[int], key: str) -> Image | NDArray[np.float32]:
