@@ -83,7 +83,7 @@ def chat(
             f"a conversation is about one picture, and here are {len(column.values)}; "
             "give one, such as df.image.iloc[0]"
         )
-    chats = asking.chats(Pictures(column, asking.store, current().defaults.max_pixels))
+    chats = asking.chats(Pictures(column, asking.store, current().defaults.limits))
     for number, text in enumerate(asked):
         chats.say(0, text)
         try:
@@ -133,7 +133,7 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
 
     options.pop("start", None)  # there is nothing to start
     column, asking = _asking(images, **options)
-    pictures = Pictures(column, asking.store, current().defaults.max_pixels)
+    pictures = Pictures(column, asking.store, current().defaults.limits)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
     return Result(board, [asking])
@@ -367,7 +367,7 @@ class Asking:
             worker=session.worker,
             batch_size=self.batch_size,
             refresh=self.refresh,
-            max_pixels=session.defaults.max_pixels,
+            limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,
         )

@@ -4,6 +4,7 @@ from blip2_widget.images.columns import Column, read_column
 from blip2_widget.images.datasets import is_dataset, named_values, with_texts
 from blip2_widget.images.errors import ImageError
 from blip2_widget.images.identity import file_identity, image_key
+from blip2_widget.images.limits import Limits
 from blip2_widget.images.load import load_image
 from blip2_widget.images.tables import column_names, column_of, find_pictures, is_table
 from blip2_widget.images.thumbnail import still, thumbnail
@@ -11,6 +12,7 @@ from blip2_widget.images.thumbnail import still, thumbnail
 __all__ = [
     "Column",
     "ImageError",
+    "Limits",
     "column_names",
     "column_of",
     "file_identity",

@@ -15,6 +15,7 @@ from PIL.Image import Image, registered_extensions
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images.datasets import is_dataset, is_stream, source_of, stored_values
 from blip2_widget.images.errors import shortly
+from blip2_widget.images.remote import is_remote, list_remote
 from blip2_widget.images.tables import (
     as_lazy,
     column_names,
@@ -193,6 +194,8 @@ def _name(name: object) -> str | None:
 
 def _from_path(target: str | Path, frame: Any) -> Column:
     text = str(target)
+    if is_remote(text):
+        return _column(_sorted(list_remote(text, registered_extensions())), frame=frame)
     if "://" in text or text.startswith("data:"):
         return _column([text], frame=frame)
     try:

@@ -80,6 +80,8 @@ def read_table(table: Any, first: int | None) -> Any:
 def find_pictures(table: Any) -> str:
     """The name of a table's first column that holds pictures, by its first value that is there;
     columns that are called like one come first. Raises Blip2Error where none does."""
+    if isinstance(table, dict):  # several data sets
+        raise not_a_column(table)
     if is_dataset(table) or is_stream(table):
         declared = picture_columns(table)
         if declared:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from blip2_widget.images import ImageError, load_image
+from blip2_widget.images import ImageError, Limits, load_image
 
 Pixels = np.ndarray[Any, Any]
 
@@ -246,9 +246,9 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
 
 
 def test_the_bound_on_pixels_can_be_set() -> None:
-    assert load_image(PIXELS, max_pixels=15).size == (5, 3)
+    assert load_image(PIXELS, Limits(pixels=15)).size == (5, 3)
     with pytest.raises(ImageError, match="5 × 3 pixels, more than 14; raise it by"):
-        load_image(PIXELS, max_pixels=14)
+        load_image(PIXELS, Limits(pixels=14))
 
 
 def test_any_prefix_of_a_picture_is_an_error_and_never_a_crash() -> None:
@@ -261,7 +261,7 @@ def test_any_prefix_of_a_picture_is_an_error_and_never_a_crash() -> None:
 def test_a_lazily_opened_image_is_bound_before_it_is_decoded() -> None:
     lazy = Image.open(io.BytesIO(png(np.tile(PIXELS, (10, 10, 1)))))
     with pytest.raises(ImageError, match="more than 100"):
-        load_image(lazy, max_pixels=100)
+        load_image(lazy, Limits(pixels=100))
     assert (pixels_of(lazy)[:3, :5] == PIXELS).all()
 
 
