@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from blip2_widget.images import Limits
 from blip2_widget.model import DEFAULT, KeptWeights, ModelManager
@@ -37,7 +38,7 @@ class Defaults:
     @property
     def limits(self) -> Limits:
         """What one picture may take."""
-        given = {
+        given: dict[str, Any] = {
             "pixels": self.max_pixels,
             "bytes": self.max_bytes,
             "seconds": self.max_seconds,

@@ -147,7 +147,7 @@ class _Connection(HTTPConnection):
             headers["Proxy-Authorization"] = "Basic " + base64.b64encode(plain).decode()
         port = self.port
         self.host, self.port = str(proxy.hostname), proxy.port or _PORTS["http"]
-        self.set_tunnel(address, port, headers)
+        self.set_tunnel(f"[{address}]" if ":" in address else address, port, headers)
         self._through_proxy = True
 
     def connect(self) -> None:

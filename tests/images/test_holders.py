@@ -144,8 +144,8 @@ def test_the_frame_that_comes_back_is_of_the_kind_that_came_in(
     images, frame = target("table.image", {"table": table})
     result = blip2_widget.caption(images, name="name", frame=frame, max_new_tokens=2)
     answers = answered(result)
-    found = result.df
-    assert type(found) is KINDS[kind]
+    found: Any = result.df
+    assert isinstance(found, KINDS[kind])
     assert values(found, "name_2") == answers and values(found, "name") == ROWS["name"]
     assert answers[2] is None and None not in (answers[0], answers[1], answers[3])
     assert list(result.errors.error) == ["there is no picture in this row"]
@@ -176,7 +176,7 @@ def test_so_is_the_one_of_a_column_alone(
     own_session.defaults.model = str(tiny_opt)
     result = blip2_widget.caption(make(), sample=2, seed=1, max_new_tokens=2)
     answers = answered(result)
-    assert type(result.df) is kind and values(result.df, "caption") == answers
+    assert isinstance(result.df, kind) and values(result.df, "caption") == answers
 
 
 # --- Hugging Face ---------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_of_a_stream_the_first_rows_are_read(
         result = blip2_widget.ask(images, "a {name}?", frame=frame, n=2, max_new_tokens=2)
         answers = answered(result)
         assert pixels(result.board.column) == WANTED[:2] and None not in answers
-        assert type(result.df) is datasets.Dataset and values(result.df, "answer") == answers
+        assert isinstance(result.df, datasets.Dataset) and values(result.df, "answer") == answers
         assert [result.board.cell(row, 0).prompt for row in range(2)] == ["a a?", "a b?"]
 
 
