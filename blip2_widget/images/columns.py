@@ -183,7 +183,10 @@ def _file_name(value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("path")
     if isinstance(value, str | Path) and not str(value).startswith("data:"):
-        path = str(value).partition("?")[0].replace("\\", "/").rstrip("/")
+        path = str(value)
+        if "://" in path:  # of a URL neither the query nor the archive that it lies in
+            path = path.partition("?")[0].partition("::")[0]
+        path = path.replace("\\", "/").rstrip("/")
         return path.rpartition("/")[2]
     return ""
 
