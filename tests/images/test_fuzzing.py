@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fuzzing
+from benchmarks.process import ProcessFailed
 from blip2_widget.images import load_image
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def test_the_mutant_that_a_process_dies_of_is_found(
 ) -> None:
     def call(_: object, __: Path, *, kind: str, first: int, count: int) -> dict[str, float]:
         if first <= 13 < first + count or first <= 40 < first + count:
-            raise fuzzing.ProcessFailed("killed by signal 11")
+            raise ProcessFailed("killed by signal 11")
         return {fuzzing.MUTANTS: count, fuzzing.SLOWEST: first}
 
     monkeypatch.setattr(fuzzing, "call", call)

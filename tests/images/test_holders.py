@@ -110,7 +110,7 @@ def test_some_rows_are_those_rows_of_the_frame_too(kind: str, own_session: Sessi
 
 # --- the frame that comes back is of the kind that came in ----------------------------------------
 
-KINDS: dict[str, type] = {
+KINDS: dict[str, Any] = {
     "pandas": pd.DataFrame,
     "pandas of arrow": pd.DataFrame,
     "polars": pl.DataFrame,
