@@ -21,6 +21,7 @@ from benchmarks import (
     filtering,
     follow_up,
     full_size,
+    fuzzing,
     gallery,
     latency,
     limits,
@@ -54,6 +55,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     agreement.NAME: agreement.measure,
     filtering.NAME: filtering.measure,
     gallery.NAME: gallery.measure,
+    fuzzing.NAME: fuzzing.measure,
 }
 #: Those that need no checkpoint but the demo.
 _WITHOUT_CHECKPOINT: Final = {
@@ -63,6 +65,7 @@ _WITHOUT_CHECKPOINT: Final = {
     agreement.NAME,
     filtering.NAME,
     gallery.NAME,
+    fuzzing.NAME,
 }
 
 

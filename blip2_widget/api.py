@@ -29,9 +29,9 @@ Prompts = str | Sequence[str] | Mapping[str, str]
 def caption(images: Any, prompt: str = "", *, name: str = "caption", **options: Any) -> Result:
     """Caption every picture of a column.
 
-    `images` is a column of a data frame, a list, a glob, a folder or one picture. `prompt` is
-    how every caption begins ("a photo of"), with `{column}` for the row's value; empty for none.
-    `name` names the column of answers. The options are those of `ask`.
+    `images` is a column of a data frame, a list, a glob, a folder, a Hugging Face data set or one
+    picture. `prompt` is how every caption begins ("a photo of"), with `{column}` for the row's
+    value; empty for none. `name` names the column of answers. The options are those of `ask`.
 
     Returns at once; answers arrive while the kernel stays free. Shown at the end of a cell the
     result is a gallery; `.wait().df` is the finished frame. Raises Blip2Error where no row can
@@ -83,7 +83,7 @@ def chat(
             f"a conversation is about one picture, and here are {len(column.values)}; "
             "give one, such as df.image.iloc[0]"
         )
-    chats = asking.chats(Pictures(column, asking.store, current().defaults.max_pixels))
+    chats = asking.chats(Pictures(column, asking.store, current().defaults.limits))
     for number, text in enumerate(asked):
         chats.say(0, text)
         try:
@@ -133,7 +133,7 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
 
     options.pop("start", None)  # there is nothing to start
     column, asking = _asking(images, **options)
-    pictures = Pictures(column, asking.store, current().defaults.max_pixels)
+    pictures = Pictures(column, asking.store, current().defaults.limits)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
     return Result(board, [asking])
@@ -233,7 +233,7 @@ def _asking(
         top_p=top_p,
         seed=seed,
     )
-    column = _rows_of(read_column(images, frame=frame), n, sample, seed)
+    column = _rows_of(read_column(images, frame=frame, first=n), n, sample, seed)
     if not column.values:
         raise Blip2Error("the column is empty; there is no picture to look at")
     store = session.store if cache else Store.in_memory()
@@ -367,7 +367,7 @@ class Asking:
             worker=session.worker,
             batch_size=self.batch_size,
             refresh=self.refresh,
-            max_pixels=session.defaults.max_pixels,
+            limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+from blip2_widget.images import Limits
 from blip2_widget.model import DEFAULT, KeptWeights, ModelManager
 from blip2_widget.run import Worker
 from blip2_widget.store import Store, default_path
@@ -15,8 +17,10 @@ from blip2_widget.store import Store, default_path
 class Defaults:
     """What a call takes where it names nothing else. `batch_size` None: what suits the device.
 
-    `max_pixels` bounds a picture before it is decoded; None takes the loader's own bound.
-    `max_resident` variants stay in memory; features on disk take up to `store_gigabytes`.
+    `max_pixels` bounds a picture before it is decoded, `max_bytes` its file or download, and
+    `max_seconds` its download; None takes the loader's own bound. URLs in a private network are
+    read only where `allow_private_urls`, so that a data set cannot reach into it. `max_resident`
+    variants stay in memory; features on disk take up to `store_gigabytes`.
     """
 
     model: str = DEFAULT
@@ -25,8 +29,22 @@ class Defaults:
     num_beams: int = 1
     batch_size: int | None = None
     max_pixels: int | None = None
+    max_bytes: int | None = None
+    max_seconds: float | None = None
+    allow_private_urls: bool = False
     max_resident: int = 2
     store_gigabytes: float = 4.0
+
+    @property
+    def limits(self) -> Limits:
+        """What one picture may take."""
+        given: dict[str, Any] = {
+            "pixels": self.max_pixels,
+            "bytes": self.max_bytes,
+            "seconds": self.max_seconds,
+            "private_urls": self.allow_private_urls,
+        }
+        return Limits(**{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass

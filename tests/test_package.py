@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": set(),
     "model": {"demo"},
     "run": {"images", "model", "store"},
-    "data": {"run"},
+    "data": {"images", "run"},
     "view": set(),
     "notebook": {"data", "images", "model", "run", "store", "view"},
 }

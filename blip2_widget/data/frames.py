@@ -1,4 +1,4 @@
-"""A run's results as pandas frames; the caller's own frame is never changed."""
+"""A run's results as frames; the caller's own frame is never changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from blip2_widget.images import Column, column_names, is_dataset, named_values, with_texts
 from blip2_widget.run import Board, ReviewOf, no_such_column, same
 
 if TYPE_CHECKING:
@@ -14,53 +15,71 @@ if TYPE_CHECKING:
 
 def row_values(frame: Any, name: str) -> list[object]:
     """A column's values by name; Blip2Error with a close name where there is none."""
-    if name not in list(frame.columns):
-        raise no_such_column(name, frame.columns)
-    return list(frame[name])
+    names = column_names(frame)
+    if name not in names:
+        raise no_such_column(name, names)
+    if is_dataset(frame):
+        return named_values(frame, name)
+    column = frame[name]
+    return list(column.to_pylist() if hasattr(column, "to_pylist") else column)  # pyarrow's
 
 
 def take_rows(frame: Any, rows: Sequence[int]) -> Any:
     """The frame's rows by number, in that order; None for no frame."""
     if frame is None:
         return None
-    return frame.iloc[list(rows)] if hasattr(frame, "iloc") else frame[list(rows)]
+    if hasattr(frame, "iloc"):
+        return frame.iloc[list(rows)]
+    if is_dataset(frame):
+        return frame.select(rows)  # of a range nothing is copied
+    return frame.take(list(rows)) if hasattr(frame, "take") else frame[list(rows)]
 
 
-def is_frame(frame: Any) -> bool:
-    """Whether it is a data frame of another library than pandas, such as polars."""
-    return (
-        not hasattr(frame, "iloc")
-        and isinstance(getattr(frame, "columns", None), list)
-        and (all(isinstance(name, str) for name in frame.columns))
-    )
-
-
-def wide_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
+def wide_frame(board: Board, review_of: ReviewOf | None = None) -> Any:
     """The caller's frame, or one of its pictures, with a column of answers for each prompt.
 
-    An answer that is not there (yet) is None, and one that a person corrected is the person's. An
-    answer column whose name is taken gets a number behind it.
+    It is of the caller's kind: pandas' with its index, polars', pyarrow's, whatever narwhals reads,
+    or a Hugging Face Dataset; pandas' where there was none. An answer that is not there (yet) is
+    None, and one that a person corrected is the person's. An answer column whose name is taken
+    gets a number behind it.
     """
-    import pandas as pd
-
-    column = board.column
-    frame = column.frame
-    if is_frame(frame):
-        # Column by column: a frame's own way to pandas may ask for pyarrow.
-        base = pd.DataFrame({name: list(frame[name]) for name in frame.columns})
-    elif frame is None or not hasattr(frame, "iloc"):
-        values = [column.value(row) for row in range(len(board))]
-        index = pd.Index(column.index)
-        base = pd.DataFrame({column.name or "image": pd.Series(values, index, dtype=object)})
-    else:
-        base = frame.copy()
+    base = _without_answers(board.column)
     for at, prompt in enumerate(board.prompts):
-        name, number = prompt.name, 2
-        while name in base.columns:
+        name, number, taken = prompt.name, 2, column_names(base)
+        while name in taken:
             name, number = f"{prompt.name}_{number}", number + 1
         answers = [_counts(board, row, at, review_of) for row in range(len(board))]
-        base[name] = pd.Series(answers, index=base.index, dtype=object)
+        base = _with_column(base, name, answers)
     return base
+
+
+def _without_answers(column: Column) -> Any:
+    """The caller's frame, or one that has the column of pictures alone, as a copy."""
+    if column.frame is not None:
+        return column.frame.copy() if hasattr(column.frame, "iloc") else column.frame
+    if column.series is not None:
+        return column.series.alias(column.name or "image").to_frame().to_native()
+    import pandas as pd
+
+    values = [column.value(row) for row in range(len(column.values))]
+    pictures = pd.Series(values, pd.Index(column.index), dtype=object)
+    return pd.DataFrame({column.name or "image": pictures})
+
+
+def _with_column(frame: Any, name: str, texts: list[str | None]) -> Any:
+    """The frame with one column more: pandas' own is changed, others are made anew."""
+    if hasattr(frame, "iloc"):
+        import pandas as pd
+
+        frame[name] = pd.Series(texts, index=frame.index, dtype=object)
+        return frame
+    if is_dataset(frame):
+        return with_texts(frame, name, texts)
+    import narwhals.stable.v2 as nw
+
+    read = nw.from_native(frame, eager_only=True)
+    column = nw.new_series(name, texts, nw.String, backend=read.implementation)
+    return read.with_columns(column).to_native()
 
 
 def _counts(board: Board, row: int, at: int, review_of: ReviewOf | None) -> str | None:

@@ -1,20 +1,29 @@
 """Values in: decoding, keys, thumbnails, and the columns that hold pictures."""
 
-from blip2_widget.images.columns import Column, find_pictures, is_table, read_column
+from blip2_widget.images.columns import Column, read_column
+from blip2_widget.images.datasets import is_dataset, named_values, with_texts
 from blip2_widget.images.errors import ImageError
 from blip2_widget.images.identity import file_identity, image_key
+from blip2_widget.images.limits import Limits
 from blip2_widget.images.load import load_image
+from blip2_widget.images.tables import column_names, column_of, find_pictures, is_table
 from blip2_widget.images.thumbnail import still, thumbnail
 
 __all__ = [
     "Column",
     "ImageError",
+    "Limits",
+    "column_names",
+    "column_of",
     "file_identity",
     "find_pictures",
     "image_key",
+    "is_dataset",
     "is_table",
     "load_image",
+    "named_values",
     "read_column",
     "still",
     "thumbnail",
+    "with_texts",
 ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,18 @@ import numpy as np
 from PIL.Image import Image, registered_extensions
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.images.datasets import is_dataset, is_stream, source_of, stored_values
 from blip2_widget.images.errors import shortly
+from blip2_widget.images.remote import is_remote, list_remote
+from blip2_widget.images.tables import (
+    as_lazy,
+    column_names,
+    find_pictures,
+    is_table,
+    named_series,
+    not_a_column,
+    read_table,
+)
 from blip2_widget.images.values import LazyValues
 
 
@@ -23,13 +33,17 @@ class Column:
     """A column's values with each row's place in the caller's index.
 
     `index` is pandas' own where the column has one. `name` is the column's, `frame` the data
-    frame it belongs to, None where there is none.
+    frame it belongs to, None where there is none. `heads` are the values without their bytes,
+    where these need not be read to know what a row is called and which file it is. `series` is the
+    column itself where it is one of another library than pandas.
     """
 
     values: Sequence[Any]
     index: Any
     name: str | None = None
     frame: Any = None
+    heads: Sequence[Any] | None = None
+    series: Any = None
 
     def value(self, row: int) -> Any:
         """What the column holds, None where that cannot be had; opening the picture tells why."""
@@ -38,28 +52,52 @@ class Column:
         except Exception:  # whatever a data set raises that decodes what it holds
             return None
 
+    def head(self, row: int) -> Any:
+        """The value, or as much of it as says which file it is; raises what the holder raises."""
+        return (self.values if self.heads is None else self.heads)[row]
+
     @property
     def labels(self) -> Sequence[str]:
         """What each row is called, in short: its file's name or its place in the index."""
-        return LazyValues(
-            lambda row: _file_name(self.value(row)) or str(self.index[row]), range(len(self.values))
-        )
+
+        def label(row: int) -> str:
+            try:
+                name = _file_name(self.head(row))
+            except Exception:  # as for `value`
+                name = ""
+            return name or str(self.index[row])
+
+        return LazyValues(label, range(len(self.values)))
 
     def take(self, rows: Sequence[int], frame: Any) -> Column:
         """The column of these rows alone, and of a frame that has them."""
-        values = LazyValues(self.values.__getitem__, rows)
         index = self.index.take(list(rows)) if hasattr(self.index, "take") else rows
-        return Column(values, index, self.name, frame)
+        return Column(
+            LazyValues(self.values.__getitem__, rows),
+            index,
+            self.name,
+            frame,
+            None if self.heads is None else LazyValues(self.heads.__getitem__, rows),
+            None if self.series is None else self.series[list(rows)],
+        )
 
 
-def read_column(target: Any, *, frame: Any = None) -> Column:
+def read_column(target: Any, *, frame: Any = None, first: int | None = None) -> Column:
     """A column of pictures from a data frame's column, a list, an array of pictures, a glob, a
-    folder, or one picture.
+    folder, a Hugging Face data set, or one picture.
 
     Values are read from what holds them one by one, as they are needed. pandas' index is kept;
-    other columns are numbered from 0. Raises Blip2Error in one line for anything else, for a glob
+    other columns are numbered from 0. What has no rows by number is read here, once: the `first`
+    rows of an IterableDataset, and what a query, such as a DuckDB relation, gives; of a column of
+    a query the rows are its frame's. Raises Blip2Error in one line for anything else, for a glob
     that matches nothing and for a folder without pictures.
     """
+    if frame is not None and not is_table(frame):
+        raise Blip2Error(f"a {type(frame).__name__} is no data frame that a column belongs to")
+    target, frame = _with_rows(target, frame, first)
+    if isinstance(target, _Stored):
+        values, heads = stored_values(target.dataset, target.name)
+        return replace(_column(values, name=target.name, frame=frame), heads=heads)
     if isinstance(target, str | Path):
         return _from_path(target, frame)
     if isinstance(target, Image | bytes | bytearray | memoryview | dict) or hasattr(target, "read"):
@@ -71,7 +109,7 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
     if isinstance(target, list | tuple):
         return _column(list(target), frame=frame)
     if is_table(target):
-        raise _not_a_column(target)
+        raise not_a_column(target)
     if hasattr(target, "iloc"):  # a pandas Series
         # A copy, since the caller may change the frame; where it holds objects, of references.
         return _column(_lazy(target.array.copy()), target.index, _name(target.name), frame)
@@ -80,6 +118,38 @@ def read_column(target: Any, *, frame: Any = None) -> Column:
             f"a {type(target).__name__} is no column of pictures; give a column, or list(…) of it"
         )
     return _from_series(target, frame)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A column of a Hugging Face Dataset."""
+
+    dataset: Any
+    name: str
+
+
+def _with_rows(target: Any, frame: Any, first: int | None) -> tuple[Any, Any]:
+    """A column and its frame, both with rows that can be had by number."""
+    source, name = source_of(target) or (None, "")
+    if source is None and (is_dataset(target) or is_stream(target)):
+        source, name = target, find_pictures(target)
+    if source is not None:
+        table = read_table(source, first)
+        return _Stored(table, name), table if frame is None or frame is source else read_table(
+            frame, first
+        )
+    if not is_table(target) or as_lazy(target) is None:
+        return target, None if frame is None else read_table(frame, first)
+    if len(names := column_names(target)) != 1:
+        raise not_a_column(target)
+    if frame is None or as_lazy(frame) is None:
+        table = read_table(target, first if frame is None else None)
+        return named_series(table, names[0]), frame
+    # The frame's query is run and the column's is not: the same query twice may give two orders.
+    table = read_table(frame, first)
+    if names[0] not in column_names(table):
+        raise Blip2Error(f"the frame has no column {names[0]!r}; give the one it was taken from")
+    return named_series(table, names[0]), table
 
 
 def _lazy(holder: Any) -> LazyValues:
@@ -113,7 +183,10 @@ def _file_name(value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("path")
     if isinstance(value, str | Path) and not str(value).startswith("data:"):
-        path = str(value).partition("?")[0].replace("\\", "/").rstrip("/")
+        path = str(value)
+        if "://" in path:  # of a URL neither the query nor the archive that it lies in
+            path = path.partition("?")[0].partition("::")[0]
+        path = path.replace("\\", "/").rstrip("/")
         return path.rpartition("/")[2]
     return ""
 
@@ -124,6 +197,8 @@ def _name(name: object) -> str | None:
 
 def _from_path(target: str | Path, frame: Any) -> Column:
     text = str(target)
+    if is_remote(text):
+        return _column(_sorted(list_remote(text, registered_extensions())), frame=frame)
     if "://" in text or text.startswith("data:"):
         return _column([text], frame=frame)
     try:
@@ -176,57 +251,4 @@ def _from_series(target: Any, frame: Any) -> Column:
             'a list, or a glob such as "photos/*.jpg"'
         ) from None
     values = LazyValues(series.item, range(len(series)))
-    return _column(values, name=_name(series.name) or None, frame=frame)
-
-
-#: How a column of pictures is likely called, and how a text that stands for one likely ends.
-_LIKELY = re.compile("im(age|g)|pic|photo|path|file", re.IGNORECASE)
-
-
-def is_table(target: Any) -> bool:
-    """Whether a value is a whole data frame or data set, not a column of one."""
-    return hasattr(target, "columns") or hasattr(target, "column_names")
-
-
-def find_pictures(table: Any) -> str:
-    """The name of a table's first column that holds pictures, by its first value that is there;
-    columns that are called like one come first. Raises Blip2Error where none does."""
-    names = _column_names(table)
-    for name in sorted(names, key=lambda name: not _LIKELY.search(str(name))):
-        for value in islice(table[name], _LOOKED_AT):
-            if _looks_like_one(value):
-                return str(name)
-    raise _not_a_column(table)
-
-
-#: How many values of a column are looked at for a picture.
-_LOOKED_AT = 20
-
-
-def _looks_like_one(value: Any) -> bool:
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, str | Path):
-        text = str(value).partition("?")[0].lower()
-        return text.startswith("data:image/") or Path(text).suffix in registered_extensions()
-    if isinstance(value, bytes | bytearray | memoryview | Image):
-        return True
-    return getattr(value, "ndim", 0) in (2, 3)  # an array or a tensor
-
-
-def _column_names(table: Any) -> list[Any]:
-    names = getattr(table, "columns", None)
-    if names is None or callable(names) or hasattr(table, "column_names"):
-        names = table.column_names
-    return list(names)
-
-
-def _not_a_column(target: Any) -> Blip2Error:
-    names = _column_names(target)
-    likely = [str(name) for name in names if _LIKELY.search(str(name))]
-    listed = ", ".join(map(str, names[:8])) + (", …" if len(names) > 8 else "")
-    example = (likely or names or ["image"])[0]
-    return Blip2Error(
-        f"this is a whole table; give one of its columns, e.g. df.{example} "
-        f"(it has {listed or 'none'})"
-    )
+    return replace(_column(values, name=series.name or None, frame=frame), series=series)

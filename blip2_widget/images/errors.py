@@ -15,6 +15,7 @@ Kind = Literal[
     "truncated",
     "too-many-pixels",
     "too-large",
+    "too-slow",
     "url",
     "unsupported",
 ]

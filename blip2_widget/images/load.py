@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
+import os
+import stat
 import threading
 import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +17,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from blip2_widget.images.errors import ImageError, shortly
 from blip2_widget.images.fetch import fetch
-
-#: Pillow's own bound on a picture that is no decompression bomb: a quarter of a GB in RGB.
-MAX_PIXELS = 178_956_970
-
+from blip2_widget.images.formats import open_bytes
+from blip2_widget.images.limits import Limits
+from blip2_widget.images.remote import is_remote, read_remote
 
 #: Images and open files are the caller's, read here from several threads. Pillow reads a lazily
 #: opened image when its pixels are first needed, and two threads at that break it.
 _shared = threading.Lock()
 
 
-def load_image(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(value: Any, limits: Limits | None = None) -> Image.Image:
     """The picture that `value` stands for: mode RGB, upright, alpha composited on white.
 
-    Takes paths, file:, data:, http: and https: URLs, bytes, open binary files, Pillow images,
-    NumPy arrays and torch tensors (H×W, H×W×C or C×H×W; 8 or 16 bit integers, or floats from 0
-    to 1), and Hugging Face's {"bytes", "path"}. Of an animation the first frame is taken. 16-bit
-    grey is scaled to 8 bit; float files are stretched from their least to their greatest value.
-    Raises ImageError, and nothing else, where it is none or has more than `max_pixels`.
+    Takes paths, file:, data:, http:, https: and fsspec's URLs, bytes, open binary files, Pillow
+    images, NumPy arrays and torch tensors (H×W, H×W×C or C×H×W; 8 or 16 bit integers, or floats
+    from 0 to 1), and Hugging Face's {"bytes", "path"}. Of an animation or of pages the first is
+    taken. 16-bit grey is scaled to 8 bit; float files are stretched from their least to their
+    greatest value. Raises ImageError, and nothing else, where it is none or is beyond the limits.
     """
+    limits = limits or Limits()
     try:
-        image = _open(value)
-        if image.width * image.height > max_pixels:
+        image = _open(value, limits)
+        if image.width * image.height > limits.pixels:
             raise ImageError(
                 "too-many-pixels",
                 f"{shortly(value)} has {image.width} × {image.height} pixels, more than "
-                f"{max_pixels:,}; raise it by %config Blip2Magics.max_pixels",
+                f"{limits.pixels:,}; raise it by %config Blip2Magics.max_pixels",
             )
         if image is value:
             with _shared:
@@ -57,9 +59,15 @@ def load_image(value: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except PermissionError:
         raise ImageError("permission", f"no permission to read {shortly(value)}") from None
     except Image.DecompressionBombError:
-        raise ImageError("too-many-pixels", f"{shortly(value)} has too many pixels") from None
+        raise ImageError(
+            "too-many-pixels",
+            f"{shortly(value)} has too many pixels for Pillow; raise PIL.Image.MAX_IMAGE_PIXELS",
+        ) from None
+    except MemoryError:
+        raise ImageError("too-large", f"there is no memory for {shortly(value)}") from None
     except Exception as error:  # Pillow's plug-ins raise whatever a damaged file leads them to
-        raise ImageError("truncated", f"{shortly(value)} is damaged: {error}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError("truncated", f"{shortly(value)} is damaged: {reason}") from None
 
 
 def is_missing(value: Any) -> bool:
@@ -71,26 +79,26 @@ def is_missing(value: Any) -> bool:
     return type(value).__name__ in ("NAType", "NaTType")  # pandas', known without importing it
 
 
-def _open(value: Any) -> Image.Image:
+def _open(value: Any, limits: Limits) -> Image.Image:
     """A Pillow image whose size is known and whose pixels need not be read yet."""
     if is_missing(value):
         raise ImageError("missing", "there is no picture in this row")
     if isinstance(value, Image.Image):
         return value
     if isinstance(value, dict) and {"bytes", "path"} & value.keys():
-        return _open(value["bytes"] if value.get("bytes") else value.get("path"))
+        return _open(value["bytes"] if value.get("bytes") else value.get("path"), limits)
     if isinstance(value, str):
-        return _open_text(value)
+        return open_bytes(_read_text(value, limits), shortly(value))
     if isinstance(value, bytes | bytearray | memoryview):
-        return Image.open(io.BytesIO(value))
+        return open_bytes(value, shortly(value))
     if hasattr(value, "__fspath__"):
-        return _open_file(Path(value))
+        return open_bytes(_read_file(Path(value), limits), shortly(value))
     if hasattr(value, "read"):
         with _shared:
             if getattr(value, "seekable", bool)():
                 value.seek(0)
             data = value.read()
-        return Image.open(io.BytesIO(data))
+        return open_bytes(data, shortly(value))
     if hasattr(value, "detach"):  # a torch tensor, known without importing torch
         tensor = value.detach().cpu()
         value = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
@@ -102,22 +110,33 @@ def _open(value: Any) -> Image.Image:
     )
 
 
-def _open_text(text: str) -> Image.Image:
+def _read_text(text: str, limits: Limits) -> bytes:
     scheme = text.partition(":")[0].lower()
     if scheme == "data":
-        return Image.open(io.BytesIO(_data_uri(text)))
+        return _data_uri(text)
     if scheme == "file":
-        return _open_file(Path(urllib.parse.unquote(urllib.parse.urlsplit(text).path)))
+        path = urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
+        return _read_file(Path(path), limits)
     if scheme in ("http", "https"):
-        return Image.open(io.BytesIO(fetch(text)))
-    if "://" in text:
-        raise ImageError("url", f"{shortly(text)}: only http, https, file and data URLs are read")
-    return _open_file(Path(text).expanduser())
+        return fetch(text, limits)
+    if is_remote(text):
+        return read_remote(text, limits)
+    return _read_file(Path(text).expanduser(), limits)
 
 
-def _open_file(path: Path) -> Image.Image:
-    # Read whole: a file that Pillow opens lazily stays open as long as its image lives.
-    return Image.open(io.BytesIO(path.read_bytes()))
+def _read_file(path: Path, limits: Limits) -> bytes:
+    """A file, whole: one that Pillow opens lazily stays open as long as its image lives."""
+    # Not to be waited for where it is no file but, for example, a pipe.
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(number, "rb") as file:
+        status = os.fstat(number)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not-an-image", f"{shortly(path)} is a device or pipe, not a file")
+        if status.st_size > limits.bytes:
+            raise limits.too_large(shortly(path))
+        return file.read()
 
 
 def _data_uri(text: str) -> bytes:
@@ -174,8 +193,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image.load()
         return image
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        # Pillow's own conversion clips at 255, which turns 16-bit pictures white.
-        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
+        return _from_integers(np.asarray(image), image.info.get("transparency"))
     if image.mode == "F":
         return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -184,6 +202,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         page = Image.new("RGBA", shown.size, "white")
         return Image.alpha_composite(page, shown).convert("RGB")
     return image.convert("RGB")
+
+
+def _from_integers(values: np.ndarray[Any, Any], transparent: object) -> Image.Image:
+    """Grey of more than 8 bit: Pillow's own conversion clips at 255, which turns it white."""
+    if values.size and (values.min() < 0 or values.max() > 65535):
+        grey = _stretched(values.astype(np.float64))
+    else:
+        grey = _eight_bit(values)
+    if isinstance(transparent, int):
+        grey = np.where(values == transparent, np.uint8(255), grey)
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _stretched(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -17,11 +17,11 @@ from IPython.core.magic import (
 )
 from IPython.core.magic import no_var_expand as keeps_braces
 from IPython.display import display
-from traitlets import Float, Int, Unicode
+from traitlets import Bool, Float, Int, Unicode
 
 import blip2_widget.api as api
 from blip2_widget.errors import Blip2Error, at_least_one
-from blip2_widget.images import find_pictures, is_table
+from blip2_widget.images import column_of, find_pictures, is_table
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
 from blip2_widget.notebook.reports import models_frame, status_text
@@ -51,6 +51,15 @@ class Blip2Magics(Magics):
     max_pixels = Int(
         None, min=1, allow_none=True, help="the largest picture that is decoded, in pixels"
     ).tag(config=True)
+    max_bytes = Int(
+        None, min=1, allow_none=True, help="the largest file or download that is read, in bytes"
+    ).tag(config=True)
+    max_seconds = Float(
+        None, min=0.0, allow_none=True, help="how long a download may take, in seconds"
+    ).tag(config=True)
+    allow_private_urls = Bool(False, help="whether URLs in a private network are read from").tag(
+        config=True
+    )
     max_resident = Int(1, min=1, help="how many model variants stay in memory").tag(config=True)
     store_gigabytes = Float(
         0.0, min=0.0, help="the most the store's features take on disk, in GB"
@@ -107,7 +116,7 @@ class Blip2Magics(Magics):
         _check_name(options.out)
         images, frame = target(options.words[0], names)
         if options.sub == "explore" and frame is None and is_table(images):
-            images, frame = images[name := find_pictures(images)], images
+            images, frame = column_of(images, name := find_pictures(images)), images
             options.words[0] += f"[{name!r}]"
         given = texts(options.words[1:], names)
         if cell is not None and given:

@@ -104,8 +104,12 @@ class Result:
         return self.board.progress
 
     @property
-    def df(self) -> pd.DataFrame:
-        """The caller's frame (a copy) with a column of answers for each prompt."""
+    def df(self) -> Any:
+        """The caller's frame (a copy) with a column of answers for each prompt.
+
+        It is of the caller's kind: pandas', polars', pyarrow's or a Hugging Face Dataset; where
+        there was none, or a list, pandas'.
+        """
         return wide_frame(self.board, self.reviews.over(self.board))
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.images import column_names, column_of
 from blip2_widget.run import escaped, fill, no_such_column
 
 Namespace = Mapping[str, Any]
@@ -25,11 +26,11 @@ def target(expression: str, names: Namespace) -> tuple[Any, Any]:
     if base is None or name is None:
         return _evaluate(expression, names), None
     frame = _evaluate(ast.unparse(base), names)
-    columns = getattr(frame, "columns", getattr(frame, "column_names", None))
-    if columns is None or callable(columns):
+    columns = column_names(frame)
+    if not columns:
         return _evaluate(expression, names), None
-    if name in list(columns):
-        return frame[name], frame
+    if name in columns:
+        return column_of(frame, name), frame
     if isinstance(tree, ast.Attribute) and hasattr(frame, name):
         return _evaluate(expression, names), None
     raise no_such_column(name, columns)

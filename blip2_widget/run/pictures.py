@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, ImageError, file_identity, image_key, load_image
+from blip2_widget.images import Column, ImageError, Limits, file_identity, image_key, load_image
 from blip2_widget.model import Cancelled
 from blip2_widget.run.worker import wait_for
 from blip2_widget.store import Store
@@ -49,7 +49,7 @@ class Pictures:
         self,
         column: Column,
         store: Store,
-        max_pixels: int | None,
+        limits: Limits | None = None,
         beside: Pictures | None = None,
     ) -> None:
         """What is known of the pictures `beside`, which are the same, is shared with them."""
@@ -61,12 +61,12 @@ class Pictures:
         self.prepare: Callable[[Image], NDArray[np.float32]] | None = None
         self._column = column
         self._store = store
-        self._limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+        self._limits = limits
         self._ahead: dict[int, Future[Picture]] = {}
 
     def load(self, row: int) -> Image:
         """A row's picture in RGB; raises ImageError where it has none that can be read."""
-        return load_image(self._value(row), **self._limits)
+        return load_image(self._value(row), self._limits)
 
     def look_up(self, rows: Iterable[int]) -> None:
         """Learn the keys of files that were seen before, opening none of them."""
@@ -206,8 +206,8 @@ class Pictures:
 
     def _identity(self, row: int) -> tuple[str, int, int] | None:
         try:
-            return file_identity(self._value(row))
-        except ImageError:  # which opening it will tell
+            return file_identity(self._column.head(row))
+        except Exception:  # which opening it will tell
             return None
 
     def _open_any(self, rows: Sequence[int], key: str) -> Image | NDArray[np.float32]:

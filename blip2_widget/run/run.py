@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column
+from blip2_widget.images import Column, Limits
 from blip2_widget.model import (
     Answer,
     BatchSizes,
@@ -87,7 +87,7 @@ class Run:
         better: Sequence[Variant] = (),
         batch_size: int | None = None,
         refresh: bool = False,
-        max_pixels: int | None = None,
+        limits: Limits | None = None,
         rows: Collection[int] | None = None,
         beside: Pictures | None = None,
     ) -> None:
@@ -102,7 +102,7 @@ class Run:
         self.variant = variant
         self.settings = settings
         self._grid = CellGrid(self.prompts, texts, len(column.values), rows)
-        self.pictures = Pictures(column, store, max_pixels, beside)
+        self.pictures = Pictures(column, store, limits, beside)
         self._manager = manager
         self._store = store
         self._answers = Answers(located, variant, settings, store, refresh, better)

@@ -108,12 +108,3 @@ def test_every_answer_has_a_line(noise: list[Image.Image]) -> None:
 def test_without_errors_the_frame_of_them_is_empty(noise: list[Image.Image]) -> None:
     errors = blip2_widget.caption(noise[:1]).wait(60).errors
     assert len(errors) == 0 and "error" in errors.columns
-
-
-def test_the_columns_of_another_librarys_frame_come_along(noise: list[Image.Image]) -> None:
-    import polars as pl
-
-    paths_frame = pl.DataFrame({"image": ["a.png", "b.png"], "kind": ["cat", "dog"]})
-    result = blip2_widget.caption(paths_frame["image"], frame=paths_frame).wait(30)
-    assert list(result.df.columns) == ["image", "kind", "caption"]
-    assert list(result.df.kind) == ["cat", "dog"]

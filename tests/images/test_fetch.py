@@ -2,40 +2,80 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import select
+import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from blip2_widget.images import ImageError, load_image
+from blip2_widget.images import ImageError, Limits, load_image
 from blip2_widget.images import fetch as fetching
 
 
+def png() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (3, 2), "blue").save(data, "PNG")
+    return data.getvalue()
+
+
 class Handler(BaseHTTPRequestHandler):
+    #: The Host header of every request, in order.
+    hosts: list[str | None] = []  # noqa: RUF012
+
     def do_GET(self) -> None:
-        if self.path == "/moved":
+        Handler.hosts.append(self.headers["Host"])
+        path = self.path.partition("?")[0]
+        moved = {
+            "/moved": "/a.png",
+            "/round": "/round",
+            "/elsewhere": "file:///etc/passwd",
+            "/inside": "http://10.0.0.1/a.png",
+            "/nowhere": None,
+        }
+        if path in moved:
             self.send_response(302)
-            self.send_header("Location", "/a.png")
-        elif self.path == "/round":
-            self.send_response(302)
-            self.send_header("Location", "/round")
-        elif self.path == "/elsewhere":
-            self.send_response(302)
-            self.send_header("Location", "file:///etc/passwd")
-        elif self.path in ("/a.png", "/page"):
-            self.send_response(200)
+            if moved[path] is not None:
+                self.send_header("Location", str(moved[path]))
+            self.end_headers()
+        elif path.startswith("/steps/"):
+            left = int(path.removeprefix("/steps/"))
+            self.send_response(307)
+            self.send_header("Location", f"/steps/{left - 1}" if left > 1 else "/a.png")
+            self.end_headers()
         else:
-            self.send_response(404)
+            self.respond(path)
+
+    def respond(self, path: str) -> None:
+        data = png()
+        if path not in ("/a.png", "/page", "/long", "/short", "/%C3%BC%20b.png", "/drip", "/stall"):
+            return self.send_error(404)
+        if path == "/stall":  # says nothing at all
+            time.sleep(2)
+            return None
+        self.send_response(200)
+        if path == "/long":
+            self.send_header("Content-Length", str(10**12))
+        if path == "/short":
+            self.send_header("Content-Length", str(len(data) + 10))
+        if path == "/drip":  # header after header, each in time
+            try:
+                for number in range(40):
+                    self.send_header(f"X-{number}", "x")
+                    self.flush_headers()
+                    time.sleep(0.05)
+            except OSError:
+                return None
         self.end_headers()
-        if self.path == "/a.png":
-            data = io.BytesIO()
-            Image.new("RGB", (3, 2), "blue").save(data, "PNG")
-            self.wfile.write(data.getvalue())
-        elif self.path == "/page":
-            self.wfile.write(b"<html>not a picture</html>")
+        self.wfile.write(b"<html>not a picture</html>" if path == "/page" else data)
+        return None
 
     def log_message(self, *_: object) -> None:
         pass
@@ -53,17 +93,22 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def reachable(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The server, as if it stood in public."""
-    real = fetching._require_public
-
-    def local_is_public(url: str) -> None:
-        if not url.startswith(server):
-            real(url)
-
-    monkeypatch.setattr(fetching, "_require_public", local_is_public)
+    real = fetching.is_public
+    monkeypatch.setattr(fetching, "is_public", lambda text: text == "127.0.0.1" or real(text))
+    Handler.hosts.clear()
     return server
 
 
-@pytest.mark.parametrize("path", ["/a.png", "/moved"])
+def failure(url: str, limits: Limits | None = None) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        load_image(url, limits)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "path", ["/a.png", "/moved", "/steps/5", "/ü b.png", "/%C3%BC%20b.png", "/a.png?q=ü&r=1#there"]
+)
 def test_a_url_gives_its_picture(reachable: str, path: str) -> None:
     assert load_image(reachable + path).getpixel((0, 0)) == (0, 0, 255)
 
@@ -73,44 +118,199 @@ def test_a_url_gives_its_picture(reachable: str, path: str) -> None:
     [
         ("/gone.png", "url", "answers 404"),
         ("/page", "not-an-image", "is not a picture"),
-        ("/round", "url", "302"),
-        ("/elsewhere", "url", "is not allowed"),
+        ("/round", "url", "redirects more than 5 times"),
+        ("/steps/6", "url", "redirects more than 5 times"),
+        ("/nowhere", "url", "answers 302"),
+        ("/elsewhere", "url", "only http and https URLs are fetched"),
+        ("/inside", "url", "lies in a private network"),
+        ("/long", "too-large", "is larger than 100 MB; raise it by %config Blip2Magics.max_bytes"),
+        ("/short", "truncated", "ended after"),
     ],
 )
 def test_a_url_without_a_picture_is_one_line(
     reachable: str, path: str, kind: str, part: str
 ) -> None:
-    with pytest.raises(ImageError) as caught:
-        load_image(reachable + path)
-    assert caught.value.kind == kind
-    assert part in str(caught.value) and "\n" not in str(caught.value)
+    error = failure(reachable + path)
+    assert error.kind == kind and part in str(error)
 
 
-def test_what_is_too_large_is_not_read_to_its_end(
-    reachable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetching, "MAX_BYTES", 20)
-    with pytest.raises(ImageError, match="is larger than") as caught:
-        load_image(reachable + "/a.png")
-    assert caught.value.kind == "too-large"
+def test_what_is_too_large_is_not_read_to_its_end(reachable: str) -> None:
+    assert failure(reachable + "/a.png", Limits(bytes=20)).kind == "too-large"
+
+
+@pytest.mark.parametrize("path", ["/stall", "/drip"])
+def test_what_is_too_slow_is_left(reachable: str, path: str) -> None:
+    began = time.monotonic()
+    error = failure(reachable + path, Limits(seconds=0.3))
+    assert time.monotonic() - began < 1.5
+    assert error.kind == "too-slow" and "raise it by %config Blip2Magics.max_seconds" in str(error)
+
+
+def test_a_name_that_takes_too_long_to_look_up_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+    assert failure("http://example.org/a.png", Limits(seconds=0.1)).kind == "too-slow"
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "10.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254"]
+    "host",
+    [
+        *("127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
+        *("[::1]", "[::ffff:10.0.0.1]", "[2002:a00:1::]", "[64:ff9b::a00:1]", "[fe80::1]"),
+        *("2130706433", "0x7f.1", "224.0.0.1", "user:word@127.0.0.1"),
+    ],
 )
 def test_private_addresses_are_not_read_from(host: str) -> None:
-    with pytest.raises(ImageError, match="private network"):
-        load_image(f"http://{host}/a.png")
+    error = failure(f"http://{host}/a.png")
+    assert error.kind == "url" and "private network" in str(error)
+    assert "Blip2Magics.allow_private_urls = True" in str(error)
 
 
-@pytest.mark.parametrize("url", ["http://[bad/a.png", "http://", "http://example.org:99999/a"])
+def test_they_are_where_that_is_allowed(server: str) -> None:
+    assert load_image(f"{server}/a.png", Limits(private_urls=True)).size == (3, 2)
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "2001:4860:4860::8888", "64:ff9b::808:808"])
+def test_public_addresses_are_public(text: str) -> None:
+    assert fetching.is_public(text)
+
+
+def renamed(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Names stand for these addresses, those of the first look-up first; returns those asked."""
+    asked: list[str] = []
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        found = answers[min(len(asked), len(answers) - 1)]
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def test_a_name_is_looked_up_once_and_connected_to_as_it_was_checked(
+    reachable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = reachable.rpartition(":")[2]
+    asked = renamed(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
+    assert load_image(f"http://pictures.example:{port}/a.png").size == (3, 2)
+    assert asked == ["pictures.example"] and Handler.hosts == [f"pictures.example:{port}"]
+
+
+def test_a_name_with_one_private_address_is_private(
+    reachable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed(monkeypatch, ["127.0.0.1", "10.0.0.1"])
+    assert "private network" in str(failure("http://pictures.example/a.png"))
+
+
+def test_a_redirect_to_a_name_is_checked_anew(
+    reachable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = reachable.rpartition(":")[2]
+    asked = renamed(monkeypatch, ["127.0.0.1"], ["192.168.0.1"])
+    assert "private network" in str(failure(f"http://pictures.example:{port}/moved"))
+    assert len(asked) == 2
+
+
+def test_the_next_address_is_tried(reachable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = reachable.rpartition(":")[2]
+    real = fetching.is_public
+    monkeypatch.setattr(fetching, "is_public", lambda text: text.startswith("127.") or real(text))
+    renamed(monkeypatch, ["127.0.0.99", "127.0.0.1"])
+    assert load_image(f"http://pictures.example:{port}/a.png").size == (3, 2)
+
+
+def test_https_asks_for_the_name_and_checks_it(
+    reachable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server speaks no TLS: what matters is what it is asked."""
+    names = []
+
+    def wrap(self: ssl.SSLContext, sock: socket.socket, server_hostname: str) -> socket.socket:
+        names.append((sock.getpeername()[0], server_hostname))
+        return sock
+
+    port = reachable.rpartition(":")[2]
+    renamed(monkeypatch, ["127.0.0.1"])
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap)
+    assert load_image(f"https://pictures.example:{port}/a.png").size == (3, 2)
+    assert names == [("127.0.0.1", "pictures.example")]
+    assert fetching._tls().check_hostname and fetching._tls().verify_mode == ssl.CERT_REQUIRED
+
+
+@pytest.fixture
+def proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that connects to wherever it is told, and what it was told."""
+    asked: list[bytes] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                one, _ = listening.accept()
+            except OSError:
+                return
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += one.recv(4096)
+            asked.append(head)
+            host, _, port = head.split()[1].decode().rpartition(":")
+            host = "127.0.0.1" if host == "pictures.example" else host
+            other = socket.create_connection((host, int(port)))
+            one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                (ready, *_), *_ = select.select([one, other], [], [])
+                data = ready.recv(4096)
+                if not data:
+                    break
+                (other if ready is one else one).sendall(data)
+            one.close()
+            other.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"127.0.0.1:{listening.getsockname()[1]}", asked
+    listening.close()
+
+
+def test_a_proxy_is_asked_for_the_address_that_was_checked(
+    reachable: str, proxy: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = reachable.rpartition(":")[2]
+    monkeypatch.setenv("http_proxy", f"http://me:my%20word@{proxy[0]}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *a, **b: real("127.0.0.1" if host == "pictures.example" else host, *a, **b),
+    )
+    url = f"http://pictures.example:{port}/a.png"
+    assert load_image(url).size == (3, 2)
+    assert load_image(url, Limits(private_urls=True)).size == (3, 2)
+    by_address, by_name = proxy[1]
+    assert by_address.startswith(b"CONNECT 127.0.0.1:" + port.encode())
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:my word") in by_address
+    assert by_name.startswith(b"CONNECT pictures.example:" + port.encode())
+    assert Handler.hosts == [f"pictures.example:{port}"] * 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[bad/a.png", "http://", "http://example.org:99999/a", "http://example.org:0/a.png"],
+)
 def test_a_text_that_is_no_url_is_told_as_one(url: str) -> None:
-    with pytest.raises(ImageError) as caught:
-        load_image(url)
-    assert caught.value.kind == "url" and url in str(caught.value)
+    error = failure(url)
+    assert error.kind == "url" and url in str(error)
 
 
 def test_a_server_that_is_not_there_is_one_line(reachable: str) -> None:
-    with pytest.raises(ImageError) as caught:
-        load_image("http://no-such-host.invalid/a.png")
-    assert "there is no host" in str(caught.value)
+    assert "there is no host" in str(failure("http://no-such-host.invalid/a.png"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    error = failure(f"http://127.0.0.1:{port}/a.png")
+    assert error.kind == "url" and "cannot be fetched: " in str(error)
+
+
+def test_a_header_cannot_be_smuggled_in(reachable: str) -> None:
+    load_image(reachable + "/a.png?x=1 HTTP/1.1\r\nHost: other")
+    assert Handler.hosts == [reachable.partition("//")[2]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from blip2_widget.images import ImageError, load_image
+from blip2_widget.images import ImageError, Limits, load_image
 
 Pixels = np.ndarray[Any, Any]
 
@@ -198,6 +199,13 @@ def test_the_callers_picture_is_left_as_it_is() -> None:
 
 # --- what is no picture ---------------------------------------------------------------------------
 
+
+def pipe(folder: Path) -> Path:
+    """Nobody writes into it: whoever opens it as a file waits for ever."""
+    os.mkfifo(folder / "pipe.png")
+    return folder / "pipe.png"
+
+
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "None": (lambda _: None, "missing"),
     "nan": (lambda _: float("nan"), "missing"),
@@ -209,6 +217,8 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty dict": (lambda _: {"bytes": None, "path": None}, "missing"),
     "no file": (lambda folder: folder / "gone.png", "not-found"),
     "a folder": (lambda folder: folder, "is-a-folder"),
+    "a pipe": (pipe, "not-an-image"),
+    "a device": (lambda _: "/dev/zero", "not-an-image"),
     "a null in the path": (lambda _: "a\0b.png", "truncated"),
     "a text file": (lambda _: b"not a picture\nat all", "not-an-image"),
     "an open text": (lambda _: io.StringIO("not a picture"), "truncated"),
@@ -246,9 +256,43 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
 
 
 def test_the_bound_on_pixels_can_be_set() -> None:
-    assert load_image(PIXELS, max_pixels=15).size == (5, 3)
+    assert load_image(PIXELS, Limits(pixels=15)).size == (5, 3)
     with pytest.raises(ImageError, match="5 × 3 pixels, more than 14; raise it by"):
-        load_image(PIXELS, max_pixels=14)
+        load_image(PIXELS, Limits(pixels=14))
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png())
+    os.truncate(path, 10**12)
+    with pytest.raises(
+        ImageError, match=r"is larger than 100 MB; raise it by .*max_bytes"
+    ) as caught:
+        load_image(path)
+    assert caught.value.kind == "too-large"
+    assert load_image(png(), Limits(bytes=1)).size == (5, 3)  # what is in memory is there already
+
+
+def test_a_file_that_may_not_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: Any) -> int:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)  # root, who may run this, may read everything
+    with pytest.raises(ImageError, match="no permission to read") as caught:
+        load_image(tmp_path / "a.png")
+    assert caught.value.kind == "permission"
+
+
+def test_no_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    with pytest.raises(ImageError, match="there is no memory for") as caught:
+        load_image(encoded(Image.new("L", (2, 2))))
+    assert caught.value.kind == "too-large"
 
 
 def test_any_prefix_of_a_picture_is_an_error_and_never_a_crash() -> None:
@@ -261,7 +305,7 @@ def test_any_prefix_of_a_picture_is_an_error_and_never_a_crash() -> None:
 def test_a_lazily_opened_image_is_bound_before_it_is_decoded() -> None:
     lazy = Image.open(io.BytesIO(png(np.tile(PIXELS, (10, 10, 1)))))
     with pytest.raises(ImageError, match="more than 100"):
-        load_image(lazy, max_pixels=100)
+        load_image(lazy, Limits(pixels=100))
     assert (pixels_of(lazy)[:3, :5] == PIXELS).all()
 
 

@@ -58,6 +58,31 @@ def test_any_line_is_parsed_or_refused_in_one_line(line: str) -> None:
         parse(line)
 
 
+@given(st.text(max_size=60))
+def test_any_line_is_cut_without_losing_a_letter_or_refused(line: str) -> None:
+    with suppress(Blip2Error):
+        pieces = split(line)
+        assert "".join("".join(pieces).split()) == "".join(line.split())
+        assert all(piece.strip() == piece and piece for piece in pieces)
+
+
+_NAME = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,7}", fullmatch=True)
+_TEXT = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs"]), max_size=30)
+
+
+@given(st.dictionaries(_NAME, _TEXT.map(str.strip).filter(bool), min_size=1, max_size=5))
+def test_a_bodys_named_prompts_come_back(prompts: dict[str, str]) -> None:
+    body = "\n".join(f"{name}: {text}" for name, text in prompts.items())
+    assert prompts_in(body) == prompts
+
+
+@given(st.text(max_size=80))
+def test_any_body_gives_prompts_or_is_refused(body: str) -> None:
+    with suppress(Blip2Error):
+        found = prompts_in(body)
+        assert found and all(text.strip() for text in found.values())
+
+
 def test_options_stand_anywhere() -> None:
     for line in (
         'ask df.img "a" -m demo -n 3',

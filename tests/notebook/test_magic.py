@@ -478,7 +478,10 @@ def looked_with(run_cell: RunCell, shell: InteractiveShell) -> Any:
         ("max_new_tokens", 2, lambda run: run.settings.max_new_tokens),
         ("num_beams", 2, lambda run: run.settings.num_beams),
         ("batch_size", 5, lambda run: run._batch_size),
-        ("max_pixels", 10_000, lambda run: run.pictures._limits.get("max_pixels")),
+        ("max_pixels", 10_000, lambda run: run.pictures._limits.pixels),
+        ("max_bytes", 20_000, lambda run: run.pictures._limits.bytes),
+        ("max_seconds", 1.5, lambda run: run.pictures._limits.seconds),
+        ("allow_private_urls", True, lambda run: run.pictures._limits.private_urls),
     ],
 )
 def test_config_changes_what_the_next_line_does(

@@ -231,7 +231,7 @@ def test_a_picture_that_no_run_has_opened_is_known_by_its_pixels(
     image = Image.new("RGB", (9, 7), "red")
     image.save(tmp_path / "a.png")
     column = read_column([str(tmp_path / "a.png"), image, "gone.png"])
-    pictures = Pictures(column, store, None)
+    pictures = Pictures(column, store)
     assert pictures.key_of(0) == pictures.key_of(1) == image_key(image) == pictures.keys[0]
     with pytest.raises(ImageError, match="there is no file"):
         pictures.key_of(2)
@@ -241,12 +241,12 @@ def test_a_picture_that_no_run_has_opened_is_known_by_its_pixels(
 
     monkeypatch.setattr(Pictures, "load", refuse)
     assert pictures.key_of(0) == image_key(image)
-    assert Pictures(column, store, None).key_of(0) == image_key(image)  # by its alias
+    assert Pictures(column, store).key_of(0) == image_key(image)  # by its alias
 
 
 def test_a_key_needs_no_store_that_works(store: Store) -> None:
     store.close()
     image = Image.new("RGB", (9, 7), "red")
-    assert Pictures(read_column([image]), store, None).key_of(0) == image_key(image)
+    assert Pictures(read_column([image]), store).key_of(0) == image_key(image)
     path = demo.samples().image[0]
-    assert Pictures(read_column([path]), store, None).key_of(0)
+    assert Pictures(read_column([path]), store).key_of(0)

@@ -36,6 +36,34 @@ def test_a_quoted_text_is_one_line_of_python(text: str) -> None:
     assert len(quoted(text).splitlines()) == 1 and ast.literal_eval(quoted(text)) == text
 
 
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("{}@ ")), st.text())
+def test_any_template_is_filled_or_refused(template: str, value: str) -> None:
+    asked: list[str] = []
+
+    def value_of(name: str) -> str:
+        asked.append(name)
+        return value
+
+    try:
+        filled = fill(template, value_of)
+    except Blip2Error:
+        return
+    named = [name for name in asked if not name.startswith("@")]
+    assert columns_in(template) == list(dict.fromkeys(named))
+    assert value == "" or filled.count(value) >= bool(asked)
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
+def test_texts_and_values_come_out_in_order_whatever_they_hold(
+    pieces: list[tuple[str, str]],
+) -> None:
+    values = dict(enumerate(value for _, value in pieces))
+    template = "".join(f"{escaped(text)}{{{at}}}" for at, (text, _) in enumerate(pieces))
+    assert fill(template, lambda name: values[int(name)]) == "".join(
+        text + value for text, value in pieces
+    )
+
+
 def test_columns_are_named_once_and_variables_are_none() -> None:
     assert columns_in("{b} {a} {b} {@v} {{c}}") == ["b", "a"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blip2_widget.store import answer_key, features_key
 
@@ -63,3 +65,38 @@ def test_parts_do_not_run_together() -> None:
     one = features_key("a", checkpoint="bc", vision="d", preprocessing="e")
     two = features_key("ab", checkpoint="c", vision="d", preprocessing="e")
     assert one != two
+
+
+_TEXT = st.text(max_size=6)
+_FEATURES = st.fixed_dictionaries(dict.fromkeys(FEATURES, _TEXT))
+_VALUE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT
+_ANSWERS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("features_key", "language", "prompt"), _TEXT),
+        "settings": st.dictionaries(_TEXT, _VALUE, max_size=3),
+        "seed": st.none() | st.integers(),
+    }
+)
+
+
+@given(_FEATURES, _FEATURES)
+def test_features_have_one_key_if_and_only_if_they_are_the_same(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert (features_key(**one) == features_key(**other)) is (one == other)
+    assert features_key(**one) == features_key(**dict(one))
+
+
+@given(_ANSWERS, _ANSWERS)
+def test_so_have_answers(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert (answer_key(**one) == answer_key(**other)) is (repr_of(one) == repr_of(other))
+
+
+@given(_ANSWERS, st.sampled_from(["features_key", "language", "prompt"]), _TEXT)
+def test_any_other_text_makes_another_answer(answer: dict[str, Any], part: str, text: str) -> None:
+    assert (answer_key(**answer | {part: text}) == answer_key(**answer)) is (answer[part] == text)
+
+
+def repr_of(answer: dict[str, Any]) -> str:
+    """An answer as text: 1, 1.0 and True are equal to Python, but not the same settings."""
+    return repr(answer | {"settings": sorted(answer["settings"].items())})
