@@ -74,7 +74,7 @@ def stored_values(dataset: Any, name: str) -> tuple[Sequence[Any], Sequence[Any]
     a row is called, no picture is read. None for that where the column is not of pictures."""
     rows = dataset.select_columns([name])
     if name not in picture_columns(dataset):
-        rows = rows.with_format(None) if hasattr(rows, "with_format") else rows
+        rows = rows.with_format(None)
         return LazyValues(lambda row: rows[row][name], range(len(rows))), None
     from datasets import Image
 
@@ -94,10 +94,12 @@ def stored_values(dataset: Any, name: str) -> tuple[Sequence[Any], Sequence[Any]
 
 def named_values(dataset: Any, name: str) -> list[Any]:
     """A whole column; the numbers of classes as their names, pictures as they are stored."""
-    values, _ = stored_values(dataset, name)
-    names = getattr((getattr(dataset, "features", None) or {}).get(name), "names", None)
+    if name in picture_columns(dataset):
+        return list(stored_values(dataset, name)[0])
+    values = list(dataset.select_columns([name]).with_format(None)[:][name])
+    names = getattr(dataset.features[name], "names", None)
     if names is None:
-        return list(values)
+        return values
     return [names[at] if at is not None and 0 <= at < len(names) else None for at in values]
 
 

@@ -237,7 +237,9 @@ def _shown(result: Result, options: argparse.Namespace) -> Result:
     if how == "table" or options.wait:
         result.wait()
     if how == "table":
-        display(result.df)
+        frame = result.df
+        # A pyarrow table or a Dataset shows its pictures' bytes or nothing at all.
+        display(frame if hasattr(frame, "_repr_html_") else result.answers)
     return result.quiet() if how != "widget" or options.wait else result
 
 

@@ -463,6 +463,18 @@ def test_help_covers_every_option(run_cell: RunCell, line: str) -> None:
     assert bare == [], "options without a word about them"
 
 
+def test_a_frame_that_does_not_show_itself_is_shown_by_its_answers(
+    run_cell: RunCell, shell: InteractiveShell
+) -> None:
+    import pyarrow as pa
+
+    frame = shell.user_ns["df"]
+    shell.user_ns["table"] = pa.table({"image": [str(each) for each in frame.image]})
+    shown = run_cell("%blip2 caption table.image -n 1 --display table -o out")
+    assert isinstance(shell.user_ns["out"].df, pa.Table)
+    assert "logprob" in str(shown.outputs[0].data)
+
+
 # --- configuration --------------------------------------------------------------------------------
 
 
