@@ -150,6 +150,8 @@ class View:
 
     def duplicates(self, row: int) -> int:
         """How many other rows hold the same picture, of those that are known."""
+        if self._table.rows.picture_key(row) is None:
+            return 0  # without counting all others, which the first rows on a page would wait for
         # Whoever sends rows must not wait for a search: they come again when their count changes.
         if not self._table.lock.acquire(blocking=False):
             return self._duplicates.get(row, 0)
