@@ -2,7 +2,7 @@
 
 from blip2_widget.images.columns import Column, read_column
 from blip2_widget.images.datasets import is_dataset, named_values, with_texts
-from blip2_widget.images.errors import ImageError
+from blip2_widget.images.errors import ImageError, reason_of
 from blip2_widget.images.identity import file_identity, image_key
 from blip2_widget.images.limits import Limits
 from blip2_widget.images.load import load_image
@@ -23,6 +23,7 @@ __all__ = [
     "load_image",
     "named_values",
     "read_column",
+    "reason_of",
     "still",
     "thumbnail",
     "with_texts",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.images.errors import reason_of
 from blip2_widget.images.values import LazyValues
 
 # They are known by what they can do: `datasets` is imported only where somebody has used it.
@@ -64,8 +65,9 @@ def taken(stream: Any, count: int | None) -> Any:
     try:
         rows = list(stream.take(count))
     except Exception as error:  # whatever reading from wherever it lies raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Blip2Error(f"the data set's first {count} rows cannot be read: {reason}") from None
+        raise Blip2Error(
+            f"the data set's first {count} rows cannot be read: {reason_of(error)}"
+        ) from None
     return Dataset.from_list(rows, features=declared)
 
 

@@ -29,6 +29,16 @@ class ImageError(Blip2Error):
         self.kind = kind
 
 
+def reason_of(error: Exception) -> str:
+    """What another library's error says, in one line and with its type."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def message_of(error: Exception) -> str:
+    """The same without its type, unless it says nothing else."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def shortly(value: object) -> str:
     """A value in a message: a text's end, the size of bytes, else the type."""
     if isinstance(value, bytes | bytearray | memoryview):

@@ -21,7 +21,7 @@ from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
-from blip2_widget.images.errors import ImageError, shortly
+from blip2_widget.images.errors import ImageError, message_of, shortly
 from blip2_widget.images.limits import Limits, within
 
 _MAX_REDIRECTS = 5
@@ -50,8 +50,7 @@ def fetch(url: str, limits: Limits) -> bytes:
             raise limits.too_slow(shortly(url)) from None
         if isinstance(error, ImageError):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError("url", f"{shortly(url)} cannot be fetched: {reason}") from None
+        raise ImageError("url", f"{shortly(url)} cannot be fetched: {message_of(error)}") from None
     if time.monotonic() >= deadline:  # a connection that was cut ends like one that has ended
         raise limits.too_slow(shortly(url))
     return data

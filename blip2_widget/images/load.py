@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from blip2_widget.images.errors import ImageError, shortly
+from blip2_widget.images.errors import ImageError, message_of, shortly
 from blip2_widget.images.fetch import fetch
 from blip2_widget.images.formats import open_bytes
 from blip2_widget.images.limits import Limits
@@ -66,8 +66,7 @@ def load_image(value: Any, limits: Limits | None = None) -> Image.Image:
     except MemoryError:
         raise ImageError("too-large", f"there is no memory for {shortly(value)}") from None
     except Exception as error:  # Pillow's plug-ins raise whatever a damaged file leads them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError("truncated", f"{shortly(value)} is damaged: {reason}") from None
+        raise ImageError("truncated", f"{shortly(value)} is damaged: {message_of(error)}") from None
 
 
 def is_missing(value: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images.errors import ImageError, shortly
+from blip2_widget.images.errors import ImageError, reason_of, shortly
 from blip2_widget.images.limits import Limits, within
 
 #: What is read, and the package that fsspec needs for it. Nothing else is: behind the URL of a
@@ -48,7 +48,7 @@ def read_remote(url: str, limits: Limits) -> bytes:
     except (ImageError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # whatever the library of a bucket raises
-        raise ImageError("url", f"{name} cannot be read: {_reason(error)}") from None
+        raise ImageError("url", f"{name} cannot be read: {reason_of(error)}") from None
     if len(data) > limits.bytes:
         raise limits.too_large(name)
     return data
@@ -74,7 +74,7 @@ def list_remote(url: str, suffixes: Iterable[str]) -> list[str]:
     except Blip2Error:
         raise
     except Exception as error:  # whatever the library of a bucket raises
-        raise Blip2Error(f"{shortly(url)} cannot be listed: {_reason(error)}") from None
+        raise Blip2Error(f"{shortly(url)} cannot be listed: {reason_of(error)}") from None
     if not found:
         raise Blip2Error(f"there is no picture at {shortly(url)}")
     scheme = head.partition("://")[0]
@@ -107,7 +107,3 @@ def _opened(url: str) -> tuple[Any, str]:
     except ImportError:
         raise ImageError("url", f"to read {shortly(url)}, pip install {wanted}") from None
     return system, str(inside)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, ImageError, Limits, file_identity, image_key, load_image
+from blip2_widget.images import (
+    Column,
+    ImageError,
+    Limits,
+    file_identity,
+    image_key,
+    load_image,
+    reason_of,
+)
 from blip2_widget.model import Cancelled
 from blip2_widget.run.worker import wait_for
 from blip2_widget.store import Store
@@ -201,8 +209,7 @@ class Pictures:
         try:
             return self._column.values[row]
         except Exception as error:  # whatever a data set raises that decodes what it holds
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ImageError("truncated", f"this row cannot be read: {reason}") from None
+            raise ImageError("truncated", f"this row cannot be read: {reason_of(error)}") from None
 
     def _identity(self, row: int) -> tuple[str, int, int] | None:
         try:

@@ -159,6 +159,17 @@ class SearchIndex:
 
     def _index_batch(self) -> bool:
         """Index some rows; False where there are none left."""
+        try:
+            return self._index_some()
+        except sqlite3.Error:
+            if self._place == _IN_MEMORY:
+                raise
+            # The disk is full, or there is none to write on.
+            self._place, self._database, self._built = _IN_MEMORY, None, 0
+            self._hashes[:] = 0
+            return True
+
+    def _index_some(self) -> bool:
         if self._built < self._count:
             stop = min(self._built + _BATCH, self._count)
             self._index(range(self._built, stop))
@@ -179,24 +190,13 @@ class SearchIndex:
         changes = list(self._changes(rows))
         if not changes:
             return
-        try:
-            database = self._opened()
-            with database:
-                database.execute("BEGIN")
-                database.executemany(
-                    "INSERT OR REPLACE INTO texts(rowid, text) VALUES (?, ?)",
-                    [(row, text) for row, text, _ in changes],
-                )
-        except sqlite3.Error:
-            if self._place == _IN_MEMORY:
-                raise
-            # The disk is full, or there is none to write on.
-            self._place, self._database = _IN_MEMORY, None
-            self._hashes[:] = 0
-            for start in range(0, self._built, _BATCH):
-                self._index(range(start, min(start + _BATCH, self._built)))
-            self._index(rows)
-            return
+        database = self._opened()
+        with database:
+            database.execute("BEGIN")
+            database.executemany(
+                "INSERT OR REPLACE INTO texts(rowid, text) VALUES (?, ?)",
+                [(row, text) for row, text, _ in changes],
+            )
         self._hashes[[row for row, _, _ in changes]] = [number for _, _, number in changes]
         self._found.clear()
 
@@ -210,7 +210,8 @@ class SearchIndex:
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
             database = sqlite3.connect(self._place, check_same_thread=False, isolation_level=None)
-            database.execute("PRAGMA journal_mode=OFF")
+            # An interrupt takes back what it broke off, which without a journal cannot be done.
+            database.execute("PRAGMA journal_mode=MEMORY")
             database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             database.execute(
                 "CREATE VIRTUAL TABLE texts USING fts5"

@@ -124,11 +124,9 @@ class Table:
 
     def _first_of_equals(self, mask: Mask | None) -> Mask:
         """Of the rows that pass, the first of each picture, and all whose picture is not known."""
-        codes = self.pictures.codes
+        pictures = self.pictures
         passing = np.arange(self.count) if mask is None else np.flatnonzero(mask)
-        first = np.zeros(len(self.pictures.values), dtype=np.intp)
-        first[codes[passing[::-1]]] = passing[::-1]  # the last one written stays
-        kept = passing[(codes[passing] == 0) | (first[codes[passing]] == passing)]
+        kept = passing[(pictures.codes[passing] == 0) | (pictures.firsts(passing) == passing)]
         found = np.zeros(self.count, dtype=np.bool_)
         found[kept] = True
         return found

@@ -68,6 +68,12 @@ class Texts:
             self.values.append(short)
         return code
 
+    def firsts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """For each of these rows, in order, the first of them that has the same text."""
+        first = np.zeros(len(self.values), dtype=np.intp)
+        first[self.codes[rows[::-1]]] = rows[::-1]  # the last one written stays
+        return first[self.codes[rows]]
+
     def passing(self, values: Iterable[str]) -> Mask:
         """The rows whose text is one of these."""
         wanted = {value[:LONGEST] for value in values}
@@ -221,11 +227,9 @@ class Copies(Numbers):
 
     def sorting(self, rows: Ints, descending: bool) -> Floats:
         """As of numbers; of one count, those of one picture behind its first row."""
-        codes = self._pictures.codes
-        first = np.zeros(len(self._pictures.values), dtype=np.intp)
-        first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last one written stays
-        counts = super().sorting(rows, descending)
-        found: Floats = counts * len(codes) + first[codes[rows]]
+        count = len(self.array)
+        first = self._pictures.firsts(np.arange(count))
+        found: Floats = super().sorting(rows, descending) * count + first[rows]
         return found
 
     def _counted(self) -> Floats:
