@@ -1,6 +1,9 @@
 import { count } from "./format";
-import type { Cell, Prompt, Row } from "./protocol";
+import type { Cell, Prompt, Review, ReviewRequest, Row } from "./protocol";
 import { promptLabel } from "./query";
+
+/** What a person can say of an answer. */
+export type Action = ReviewRequest["action"];
 
 /** What an answer says: a person's text counts before the model's. Null where there is none. */
 export function wordsOf({ state, answer, review }: Cell): string | null {
@@ -40,7 +43,25 @@ export function modelNote(cell: Cell): string {
   return cell.state === "error" ? `no answer: ${outcomeOf(cell)}` : outcomeOf(cell);
 }
 
-/** Whether a person can write what is right: the answer is there, or none is to come. */
-export function canCorrect({ state }: Cell): boolean {
-  return state !== "waiting" && state !== "running";
+/** What the keys say of an answer. */
+export const REVIEW_KEYS: Readonly<Record<string, Action>> = {
+  a: "accept",
+  r: "reject",
+  f: "flag",
+  e: "correct",
+};
+
+/** Whether a person can say this of an answer: of one that is not there, only what is right, once
+ * none is to come. */
+export function allows({ state }: Cell, action: Action): boolean {
+  if (action === "flag") return true;
+  if (action === "correct") return state !== "waiting" && state !== "running";
+  return state === "done";
+}
+
+/** Pressing what is pressed already takes it back. `flag` is one switch for both ways. */
+export function toggled(action: Action, review: Review | null): Action {
+  if (action === "accept" && review?.status === "accepted") return "clear";
+  if (action === "reject" && review?.status === "rejected") return "clear";
+  return action;
 }

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { canCorrect, modelNote, wordsOf } from "../answers";
+import { allows, modelNote, wordsOf } from "../answers";
 import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
@@ -113,7 +113,7 @@ export function Answer(props: AnswerProps) {
           onLeave={() => close(false)}
         />
       )}
-      {editing === "answer" && row !== null && known && canCorrect(known) && (
+      {editing === "answer" && row !== null && known && allows(known, "correct") && (
         <Correction session={session} row={row} index={index} cell={known} close={close} />
       )}
     </div>

@@ -9,18 +9,21 @@ interface KnobProps {
   title: string;
   class?: string;
   disabled?: boolean;
+  /** Given where the button is a switch. */
+  pressed?: boolean;
   onClick(): void;
   children: ComponentChildren;
 }
 
 /** A button that is an icon. */
-export function Knob({ label, title, disabled, onClick, children, ...rest }: KnobProps) {
+export function Knob({ label, title, disabled, pressed, onClick, children, ...rest }: KnobProps) {
   return (
     <button
       type="button"
       class={rest.class ? `knob ${rest.class}` : "knob"}
       aria-label={label}
       title={title}
+      aria-pressed={pressed}
       disabled={disabled ?? false}
       onClick={onClick}
     >

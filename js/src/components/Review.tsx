@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { canCorrect, modelNote } from "../answers";
+import { allows, modelNote, type Action as Said, toggled } from "../answers";
 import type { Cell } from "../protocol";
 import type { Session } from "../session";
 import { CheckIcon, CrossIcon, FlagIcon, PencilIcon } from "./Icons";
@@ -59,41 +59,25 @@ interface ActionsProps {
 /** What a person with a mouse can say of an answer; the keys a, r, e and f do the same. */
 export function ReviewActions({ session, row, index, cell, onCorrect }: ActionsProps) {
   const status = cell.review?.status ?? null;
-  const toggle = (action: "accept" | "reject", now: boolean) => () =>
-    session.review(row, index, now ? "clear" : action);
+  const say = (action: Said) => () => session.review(row, index, toggled(action, cell.review));
   return (
     <span class="actions">
-      {cell.state === "done" && (
-        <>
-          <Action
-            label="accept"
-            hint="a"
-            pressed={status === "accepted"}
-            onClick={toggle("accept", status === "accepted")}
-          >
-            <CheckIcon />
-          </Action>
-          <Action
-            label="reject"
-            hint="r"
-            pressed={status === "rejected"}
-            onClick={toggle("reject", status === "rejected")}
-          >
-            <CrossIcon />
-          </Action>
-        </>
+      {allows(cell, "accept") && (
+        <Action label="accept" hint="a" pressed={status === "accepted"} onClick={say("accept")}>
+          <CheckIcon />
+        </Action>
       )}
-      {canCorrect(cell) && (
+      {allows(cell, "reject") && (
+        <Action label="reject" hint="r" pressed={status === "rejected"} onClick={say("reject")}>
+          <CrossIcon />
+        </Action>
+      )}
+      {allows(cell, "correct") && (
         <Action label="correct" hint="e" pressed={status === "corrected"} onClick={onCorrect}>
           <PencilIcon />
         </Action>
       )}
-      <Action
-        label="flag"
-        hint="f"
-        pressed={cell.review?.flagged ?? false}
-        onClick={() => session.review(row, index, "flag")}
-      >
+      <Action label="flag" hint="f" pressed={cell.review?.flagged ?? false} onClick={say("flag")}>
         <FlagIcon />
       </Action>
     </span>

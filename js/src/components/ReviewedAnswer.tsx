@@ -1,12 +1,11 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { canCorrect, outcomeOf } from "../answers";
+import { type Action, allows, outcomeOf, REVIEW_KEYS, toggled } from "../answers";
 import type { Details } from "../details";
-import type { Cell, Prompt, Review, ReviewRequest, Row } from "../protocol";
+import type { Cell, Prompt, Review, Row } from "../protocol";
 import { CopyCode } from "./CopyCode";
 import { AlertIcon, CheckIcon, CrossIcon, FlagIcon, PencilIcon, RetryIcon } from "./Icons";
+import { Knob } from "./Knobs";
 import { useTextHeight } from "./textHeight";
-
-type Action = ReviewRequest["action"];
 
 interface ReviewedAnswerProps {
   details: Details;
@@ -20,29 +19,15 @@ interface ReviewedAnswerProps {
   onRetry?: (() => void) | undefined;
 }
 
-/** Pressing what is pressed already takes it back. `flag` is one switch for both ways. */
-function actionOf(action: Action, review: Review | null): Action {
-  if (action === "accept" && review?.status === "accepted") return "clear";
-  if (action === "reject" && review?.status === "rejected") return "clear";
-  return action;
-}
-
-/** Whether a person can say this of an answer: of what is not there, only what is right. */
-function allows(cell: Cell, action: Action): boolean {
-  if (action === "flag") return true;
-  return action === "correct" ? canCorrect(cell) : cell.state === "done";
-}
-
 /** What a key does to an answer: `a`, `r`, `f` and `e`. False where it does nothing. */
 export function reviewKey(details: Details, row: Row, index: number, key: string): boolean {
   const cell = row.cells[index];
-  const actions: Record<string, Action> = { a: "accept", r: "reject", f: "flag", e: "correct" };
-  const action = actions[key];
+  const action = REVIEW_KEYS[key];
   if (!action || !cell || row.error || !allows(cell, action)) return false;
   if (action === "correct") {
     details.setCorrection(row.id, index, cell.review?.text ?? cell.answer ?? "");
   } else {
-    details.review(row.id, index, actionOf(action, cell.review));
+    details.review(row.id, index, toggled(action, cell.review));
   }
   return true;
 }
@@ -59,7 +44,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
   const [pressed, setPressed] = useState<Action | null>(null);
   useEffect(() => setPressed(null), [review, rowId]);
   const press = (action: Action): void => {
-    if (details.review(rowId, index, actionOf(action, review))) setPressed(action);
+    if (details.review(rowId, index, toggled(action, review))) setPressed(action);
   };
   const isOn = (action: Action, on: boolean) => (pressed === action ? !on : on);
 
@@ -99,52 +84,48 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
           <Confidence value={cell.confidence} />
           <div class="review-buttons" role="group" aria-label="review">
             {allows(cell, "accept") && (
-              <button
-                type="button"
-                class="knob knob-accept"
-                aria-label="accept"
+              <Knob
+                class="knob-accept"
+                label="accept"
                 title="accept (a)"
-                aria-pressed={isOn("accept", review?.status === "accepted")}
+                pressed={isOn("accept", review?.status === "accepted")}
                 onClick={() => press("accept")}
               >
                 <CheckIcon />
-              </button>
+              </Knob>
             )}
             {allows(cell, "reject") && (
-              <button
-                type="button"
-                class="knob knob-reject"
-                aria-label="reject"
+              <Knob
+                class="knob-reject"
+                label="reject"
                 title="reject (r)"
-                aria-pressed={isOn("reject", review?.status === "rejected")}
+                pressed={isOn("reject", review?.status === "rejected")}
                 onClick={() => press("reject")}
               >
                 <CrossIcon />
-              </button>
+              </Knob>
             )}
-            <button
-              type="button"
-              class="knob knob-flag"
-              aria-label="flag"
+            <Knob
+              class="knob-flag"
+              label="flag"
               title="flag (f)"
-              aria-pressed={isOn("flag", review?.flagged ?? false)}
+              pressed={isOn("flag", review?.flagged ?? false)}
               onClick={() => press("flag")}
             >
               <FlagIcon />
-            </button>
+            </Knob>
             {allows(cell, "correct") && (
-              <button
-                type="button"
-                class="knob knob-correct"
-                aria-label="correct"
+              <Knob
+                class="knob-correct"
+                label="correct"
                 title="correct (e)"
-                aria-pressed={corrected}
+                pressed={corrected}
                 onClick={() =>
                   details.setCorrection(rowId, index, review?.text ?? cell.answer ?? "")
                 }
               >
                 <PencilIcon />
-              </button>
+              </Knob>
             )}
           </div>
         </div>

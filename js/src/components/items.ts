@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { canCorrect } from "../answers";
+import { allows, REVIEW_KEYS, toggled } from "../answers";
 import { focusedFrom } from "../focus";
 import {
   type Layout,
@@ -11,7 +11,6 @@ import {
   step,
   thumbPixels,
 } from "../layout";
-import type { ReviewRequest } from "../protocol";
 import { useBox, useScroll } from "../scroll";
 import type { Part, Session, View } from "../session";
 import type { ViewSettings } from "../view";
@@ -156,9 +155,6 @@ export function useItems(
     const row = session.row(id).peek();
     // Of a picture that cannot be read there is nothing to say.
     const held = row?.error ? undefined : row?.cells[cell];
-    const review = (action: ReviewRequest["action"]): void => {
-      if (held && (held.state === "done" || action === "flag")) session.review(id, cell, action);
-    };
     switch (key) {
       case "Enter":
         openRow(target, id, current);
@@ -174,20 +170,13 @@ export function useItems(
       case "F2":
         if (held) setEditing({ row: id, cell, part: "prompt" });
         break;
-      case "e":
-        if (held && canCorrect(held)) setEditing({ row: id, cell, part: "answer" });
-        break;
-      case "a":
-        review(held?.review?.status === "accepted" ? "clear" : "accept");
-        break;
-      case "r":
-        review(held?.review?.status === "rejected" ? "clear" : "reject");
-        break;
-      case "f":
-        review("flag");
-        break;
-      default:
-        return false;
+      default: {
+        const action = REVIEW_KEYS[key];
+        if (!action) return false;
+        if (!held || !allows(held, action)) break;
+        if (action === "correct") setEditing({ row: id, cell, part: "answer" });
+        else session.review(id, cell, toggled(action, held.review));
+      }
     }
     return true;
   };
