@@ -11,15 +11,15 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from blip2_widget.model import gigabytes
+from tests.serving import serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 #: What the Hub answers about repositories that cannot be had.
@@ -95,11 +95,8 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def hub(tiny_opt: Path) -> Iterator[str]:
     Hub.folder = tiny_opt
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Hub) as address:
+        yield address
 
 
 SCRIPT = """

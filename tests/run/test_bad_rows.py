@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from PIL import Image
 import blip2_widget
 from blip2_widget.session import Session
 from tests.images.made import boxes
+from tests.serving import serving
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -32,11 +32,8 @@ class Slow(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    served = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    threading.Thread(target=served.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{served.server_port}"
-    served.shutdown()
-    served.server_close()
+    with serving(Slow) as address:
+        yield address
 
 
 def test_every_kind_of_bad_row_costs_itself_and_is_told(
