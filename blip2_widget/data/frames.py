@@ -131,10 +131,25 @@ COLUMNS = [
 
 
 def error_frame(board: Board) -> pd.DataFrame:
-    """The rows that failed, with what is wrong in one line."""
-    lines = long_frame(board)
-    failed = lines[lines["state"] == "error"]
-    return failed[["row", "picture", "name", "prompt", "error"]].reset_index(drop=True)
+    """What failed, with its kind and, in one line, what is wrong.
+
+    A picture's kinds are those of ImageError; an answer's are "memory" and "model". Where nothing
+    was asked it is the pictures that were looked at and could not be read.
+    """
+    import pandas as pd
+
+    failed: list[tuple[int, str | None, str | None, str, str]] = []
+    if not board.prompts:
+        broken = sorted(board.pictures.errors.items())
+        failed = [(row, None, None, error.kind, str(error)) for row, error in broken]
+    for row in range(len(board)) if board.prompts else ():
+        for prompt, cell in zip(board.prompts, board.cells(row), strict=True):
+            if cell.state == "error":
+                kind, error = cell.error_kind or "model", cell.error or ""
+                failed.append((row, prompt.name, cell.prompt, kind, error))
+    index, labels = board.column.index, board.column.labels
+    lines = [(index[row], labels[row], *line) for row, *line in failed]
+    return pd.DataFrame(lines, columns=["row", "picture", "name", "prompt", "kind", "error"])
 
 
 def agreement_frame(board: Board) -> pd.DataFrame:

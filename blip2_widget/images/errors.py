@@ -18,6 +18,7 @@ Kind = Literal[
     "too-slow",
     "url",
     "unsupported",
+    "unexpected",
 ]
 
 

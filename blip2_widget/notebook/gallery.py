@@ -246,8 +246,16 @@ class Gallery(anywidget.AnyWidget):
         self._board.ask(row, prompt, _text(content["prompt"]))
 
     def _on_retry(self, content: dict[str, Any]) -> None:
+        if content.get("row") is None:
+            self._later(self._retry_all)
+            return
         self._board.retry([self._row_in(content)])
         self._rows_changed([self._row_in(content)])
+
+    def _retry_all(self) -> None:
+        broken = list(self._board.pictures.errors)
+        self._board.retry()
+        self._rows_changed(broken)
 
     def _on_cancel(self, _content: dict[str, Any]) -> None:
         self._later(self._board.cancel)

@@ -23,6 +23,8 @@ SUBCOMMANDS = {
     "explore": "look at pictures without a model:  %blip2 explore df",
     "compare": 'answers side by side:  %blip2 compare df.image "a photo of" --variants '
     "cpu-fp32,cpu-int8",
+    "retry": "ask again what failed or was stopped, of a result or of the last one:  "
+    "%blip2 retry dogs",
     "models": "list the checkpoints and what each needs on this machine",
     "status": "show what is in memory, what is in use by default, and what is stored",
     "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",
@@ -188,12 +190,17 @@ def options_written(options: Mapping[str, Any]) -> str:
     """
     words: list[str] = []
     for name, value in options.items():
-        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        flag = flag_of(name)
         if isinstance(value, bool):
             words += [flag] if value != (name == "cache") else []
         elif value is not None:
             words += [flag, _in_quotes(value) if isinstance(value, str) else str(value)]
     return " ".join(words)
+
+
+def flag_of(name: str) -> str:
+    """How a line writes an option of the Python API."""
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 #: The options whose flags are not their names.

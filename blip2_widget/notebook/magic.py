@@ -66,6 +66,8 @@ class Blip2Magics(Magics):
     ).tag(config=True)
 
     shell: InteractiveShell
+    #: What the last line made that shows pictures.
+    _last: Result | None = None
 
     def __init__(self, shell: Any = None, **kwargs: Any) -> None:
         super().__init__(shell=shell, **kwargs)
@@ -97,6 +99,8 @@ class Blip2Magics(Magics):
             return self._look(options, cell, names)
         if options.sub == "chat" and cell is None:
             return self._chat(options, names)
+        if options.sub == "retry" and cell is None:
+            return self._retry(options, names)
         if cell is not None:
             raise Blip2Error(f"%%blip2 {options.sub} takes no body; write %blip2 {options.sub}")
         too_many = options.words[_MOST_WORDS[options.sub] :]
@@ -148,9 +152,37 @@ class Blip2Magics(Magics):
         if options.dry_run:
             print(_plan(result))
             return None
+        self._last = result
         if options.out:
             self.shell.user_ns[options.out] = result
         return _shown(result, options)
+
+    def _retry(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
+        """Go on with a result, or with the last one that a line made."""
+        if len(options.words) > 1:
+            raise Blip2Error("%blip2 retry takes one result, or nothing for the last one")
+        result = target(options.words[0], names)[0] if options.words else self._last
+        if result is None:
+            raise Blip2Error("nothing was asked in this kernel yet; run a cell, then retry it")
+        if not isinstance(result, Result):
+            raise Blip2Error(
+                f"{options.words[0]} is a {type(result).__name__}; give a result, "
+                "such as -o binds: %blip2 retry dogs"
+            )
+        given = grammar.options_given(options)
+        usual = grammar.options_given(grammar.parse("retry"))
+        if other := next((name for name in given if given[name] != usual[name]), None):
+            raise Blip2Error(
+                f"retry asks as it was asked before; take {grammar.flag_of(other)} off, or ask anew"
+            )
+        _check_name(options.out)
+        if options.dry_run:
+            progress = result.progress
+            print(f"{progress.total - progress.done + progress.failed} answers to ask again")
+            return None
+        if options.out:
+            self.shell.user_ns[options.out] = result
+        return _shown(result.retry(), options)
 
     def _chat(self, options: argparse.Namespace, names: dict[str, Any]) -> None:
         """Print a conversation, which is the same on every run: saved notebooks are compared."""

@@ -146,10 +146,10 @@ class Result:
                 f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
                 f"and {again} goes on from there"
             ) from None
-        if self._asking.raises and len(self.errors):
-            first = self.errors.iloc[0]
+        if self._asking.raises and len(errors := self.errors):
+            first = errors.iloc[0]
             raise Blip2Error(
-                f"{len(self.errors)} of {self.board.progress.total} answers failed; the first, "
+                f"{len(errors)} of {self.board.progress.total} answers failed; the first, "
                 f"{first['picture']}: {first['error']}"
             )
         return self
@@ -159,7 +159,7 @@ class Result:
         self.board.cancel()
 
     def retry(self) -> Result:
-        """Ask again what failed or was cancelled."""
+        """Ask again what failed or was cancelled; of a stopped run, whatever it never came to."""
         self.board.retry()
         return self
 

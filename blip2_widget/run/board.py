@@ -71,8 +71,9 @@ class Board:
         """Ask again what failed or was cancelled, on the given rows or on all."""
         for run in self.runs:
             run.retry(rows)
-        for row in self.pictures.errors.keys() & set(rows or ()):
-            self.pictures.errors.pop(row, None)
+        broken = self.pictures.errors
+        for row in list(broken) if rows is None else broken.keys() & set(rows):
+            broken.pop(row, None)
 
     def cancel(self) -> None:
         """Stop all runs; answers that are there stay."""

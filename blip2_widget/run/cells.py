@@ -30,6 +30,7 @@ class Cell:
 
     `partial` is the beginning of an answer that is being generated. `logprob` is the natural
     logarithm of the answer's probability under the model, None where it is not known.
+    `error_kind` tells reasons apart: an ImageError's kind, "memory" or "model".
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
     """
@@ -41,6 +42,7 @@ class Cell:
     partial: str | None = None
     logprob: float | None = None
     error: str | None = None
+    error_kind: str | None = None
     cached: bool = False
     edition: int = 0
 
@@ -140,12 +142,12 @@ class CellGrid:
                 cell.answer, cell.logprob, cell.cached = text, logprob, cached
                 self.cached += cached
 
-    def fail(self, task: Task, message: str) -> None:
+    def fail(self, task: Task, message: str, kind: str) -> None:
         with self.lock:
             if self.is_open(task):
                 cell = self._own(task)
                 self._move(cell, "error")
-                cell.error = " ".join(message.split())
+                cell.error, cell.error_kind = " ".join(message.split()), kind
 
     def reopen(self, task: Task, text: str | None = None) -> Task:
         """Make a task's cell wait again, whatever stood there, for another text where one is
@@ -156,7 +158,8 @@ class CellGrid:
                 cell.prompt, cell.kind = text.strip(), kind_of(text, self._kinds[task.prompt])
             self.cached -= cell.cached
             self._move(cell, "waiting")
-            cell.answer, cell.logprob, cell.error, cell.cached = None, None, None, False
+            cell.answer, cell.logprob, cell.cached = None, None, False
+            cell.error, cell.error_kind = None, None
             cell.edition += 1
             return Task(task.row, task.prompt, cell.edition)
 

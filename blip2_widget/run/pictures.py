@@ -46,7 +46,7 @@ class Picture:
     key: str | None = None
     image: Image | NDArray[np.float32] | None = None
     identity: tuple[str, int, int] | None = None
-    error: str | None = None
+    error: ImageError | None = None
 
 
 class Pictures:
@@ -197,9 +197,9 @@ class Pictures:
             key, prepared = image_key(image), self._prepared(image)
         except ImageError as error:
             self.errors[row] = error
-            return Picture(error=str(error))
+            return Picture(error=error)
         except Exception as error:  # one picture must not end the run
-            return Picture(error=f"{type(error).__name__}: {error}")
+            return Picture(error=ImageError("unexpected", reason_of(error)))
         if self.prepare is None and image.width * image.height > _KEPT_PIXELS:
             return Picture(key, None, identity)
         return Picture(key, prepared, identity)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, Limits
+from blip2_widget.images import Column, ImageError, Limits
 from blip2_widget.model import (
     Answer,
     BatchSizes,
@@ -299,7 +299,7 @@ class Run:
         for task in chunk.tasks:
             picture = chunk.pictures.get(task.row)
             if picture is not None and picture.error is not None:
-                self._grid.fail(task, picture.error)
+                self._grid.fail(task, str(picture.error), picture.error.kind)
         self._announce({row for row, picture in chunk.pictures.items() if picture.error})
         with self._lock:
             queue = self._urgent if chunk.urgent else self._pending
@@ -423,7 +423,7 @@ class Run:
         """Whatever may have gone wrong, nobody waits for what does not come."""
         left = [task for task in chunk.tasks if self._grid.is_open(task)]
         for task in left:
-            self._grid.fail(task, "no answer came; try again")
+            self._grid.fail(task, "no answer came; try again", "model")
         self._announce({task.row for task in left})
         if not chunk.urgent and self._batch_size is None:
             most = _UNMEASURED_CHUNK if self._engine is None else 2 * self._answers.at_a_time
@@ -442,14 +442,15 @@ class Run:
     def _fail_rows(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], wanted: Iterable[Wanted], error: Exception
     ) -> None:
-        message = str(error)
+        message, kind = str(error), error.kind if isinstance(error, ImageError) else "model"
         if is_out_of_memory(error):
+            kind = "memory"
             message = "memory does not suffice for this answer; close something and try again"
         elif not isinstance(error, Blip2Error):
             message = f"{type(error).__name__}: {error}"
         tasks = [task for want in wanted for task in tasks_of[want]]
         for task in tasks:
-            self._grid.fail(task, message)
+            self._grid.fail(task, message, kind)
         self._announce({task.row for task in tasks})
 
     def _hear_tokens(

@@ -47,6 +47,12 @@ export function isActive(progress: Progress): boolean {
   return ["waiting", "loading", "running"].includes(progress.state);
 }
 
+/** What can be done about a run that has ended before its last answer, or with errors. */
+export function next({ state, failed }: Progress): string {
+  if (state === "cancelled" || state === "failed") return "Go on";
+  return state === "done" && failed > 0 ? "Retry errors" : "";
+}
+
 /** The line beside the bar, without the errors, which stand on their own. */
 export function status(progress: Progress, rowCount: number): string {
   const { state, note, done, total, failed, cached } = progress;

@@ -198,10 +198,13 @@ export interface AskRequest {
   prompt: string;
 }
 
-/** Page → kernel: try again what failed on this row or was cancelled, its picture included. */
+/**
+ * Page → kernel: try again what failed on this row or was cancelled, its picture included; with no
+ * row, on all of them.
+ */
 export interface RetryRequest {
   type: "retry";
-  row: number;
+  row: number | null;
 }
 
 /** Page → kernel: show this. Answered by the trait `shown`. */

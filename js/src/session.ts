@@ -370,6 +370,14 @@ export class Session {
     }
   }
 
+  /** Goes on with a stopped run, and tries the errors of all rows again. */
+  retryAll(): void {
+    if (!this.#send({ type: "retry", row: null })) return;
+    for (const [row, thumb] of this.#thumbs.values())
+      if ("error" in thumb) this.#thumbs.set(row, null);
+    this.#schedule();
+  }
+
   cancel(): void {
     if (this.#send({ type: "cancel" })) this.cancelling.value = true;
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { announcement, count, duration, left, plural, rate, status } from "../src/format";
+import { announcement, count, duration, left, next, plural, rate, status } from "../src/format";
 import { DEFAULTS, type Progress } from "../src/protocol";
 
 const progress = (part: Partial<Progress>): Progress => ({ ...DEFAULTS.progress, ...part });
@@ -84,3 +84,11 @@ describe("announcement", () => {
     expect(announcement(progress({ state: "loading" }))).toBe("");
   });
 });
+
+it.each([
+  [{ state: "cancelled" }, "Go on"],
+  [{ state: "failed" }, "Go on"],
+  [{ state: "done", failed: 2 }, "Retry errors"],
+  [{ state: "done" }, ""],
+  [{ state: "running", failed: 2 }, ""],
+] as const)("after %o offers %s", (part, words) => expect(next(progress(part))).toBe(words));

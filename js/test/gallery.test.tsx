@@ -90,6 +90,12 @@ describe("the header", () => {
     act(() => model.progress({ state: "done", done: 24, seconds: 3 }));
     expect(within(el).queryByRole("button", { name: /Cancel/ })).toBeNull();
     expect(el.textContent).toContain("23 answered in 3 s");
+    fireEvent.click(within(el).getByRole("button", { name: "Retry errors" }));
+    expect(model.requests("retry")).toEqual([{ type: "retry", row: null }]);
+
+    act(() => model.progress({ state: "cancelled", done: 5, failed: 0 }));
+    fireEvent.click(within(el).getByRole("button", { name: "Go on" }));
+    expect(model.requests("retry")).toHaveLength(2);
   });
 
   it("tells a screen reader of the start and the end", () => {

@@ -100,7 +100,7 @@ def test_every_answer_has_a_line(noise: list[Image.Image]) -> None:
     assert list(lines.state) == ["done", "done", "error", "error"]
     assert set(lines.variant) == {"cpu-fp32"} and not lines.cached.any()
     errors = result.errors
-    assert list(errors.columns) == ["row", "picture", "name", "prompt", "error"]
+    assert list(errors.columns) == ["row", "picture", "name", "prompt", "kind", "error"]
     assert list(errors.name) == ["a", "b"] and list(errors.index) == [0, 1]
     assert errors.error.str.contains("is not a picture").all()
 

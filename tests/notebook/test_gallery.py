@@ -235,6 +235,33 @@ def test_retry_and_cancel_act_on_the_run(make: Any, pictures: list[Any], tmp_pat
     until(lambda: waiting.progress.state == "cancelled")
 
 
+def test_a_retry_of_all_goes_on_with_a_stopped_run_and_mends_what_failed(
+    make: Any, pictures: list[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "late.png"
+    result, gallery, _ = make([str(path), *pictures], start=False)
+    result.cancel()
+    assert result.progress.state == "cancelled"
+    receive(gallery, type="retry", row=None)
+    until(lambda: result.progress.state == "done")
+    assert list(result.errors.kind) == ["not-found", "not-an-image"]
+    pictures[0].save(path)
+    receive(gallery, type="retry", row=None)
+    until(lambda: list(result.errors.kind) == ["not-an-image"])
+
+
+def test_a_retry_of_all_looks_again_at_broken_pictures_where_nothing_was_asked(
+    own_session: Session, noise: list[Image.Image], tmp_path: Path
+) -> None:
+    result = blip2_widget.explore([str(tmp_path / "late.png"), noise[0]])
+    gallery = result.gallery
+    with pytest.raises(Blip2Error):
+        result.board.pictures.look(0)
+    assert list(result.errors.kind) == ["not-found"] and result.errors.name.isna().all()
+    receive(gallery, type="retry", row=None)
+    until(lambda: not len(result.errors))
+
+
 def test_a_cancel_of_many_cells_keeps_no_message_waiting(make: Any) -> None:
     waiting, gallery, sent = make(start=False)
     waiting.run._pending.extend(waiting.run._grid.tasks(range(5), "waiting"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -461,6 +462,52 @@ def test_help_covers_every_option(run_cell: RunCell, line: str) -> None:
     assert missing == [] and len(options) > 20
     bare = [row for row in text.splitlines() if row.startswith("  -") and len(row) < 32]
     assert bare == [], "options without a word about them"
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+def test_retry_goes_on_with_the_last_result_or_a_named_one(
+    run_cell: RunCell, shell: InteractiveShell, tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    late = tmp_path / "late.png"
+    shell.user_ns["paths"] = [str(late), frame.image.iloc[0]]
+    run_cell("%blip2 caption paths -o out --wait")
+    out = shell.user_ns["out"]
+    assert list(out.errors.kind) == ["not-found"] and out.df.caption.notna().sum() == 1
+    assert run_cell("%blip2 retry --dry-run").text == "1 answers to ask again\n"
+    shutil.copy(frame.image.iloc[0], late)
+    outcome = run_cell("%blip2 retry --wait")
+    assert outcome.galleries == 1 and outcome.value.board is out.board
+    assert out.df.caption.nunique() == 1 and not len(out.errors)
+
+    run_cell("%blip2 explore df.image")
+    out.cancel()
+    late.unlink()
+    assert run_cell("%blip2 retry out -q --wait -o again").galleries == 0
+    assert shell.user_ns["again"].board is out.board
+
+
+@pytest.mark.parametrize(
+    ("cell", "part"),
+    [
+        ("%blip2 retry", "nothing was asked"),
+        ("%blip2 retry df", "df is a DataFrame; give a result"),
+        ("%blip2 retry out", "name 'out' is not defined"),
+        ("%blip2 retry a b", "takes one result"),
+        ("%%blip2 retry\nmore", "takes no body"),
+    ],
+)
+def test_a_retry_of_nothing_is_one_line(run_cell: RunCell, cell: str, part: str) -> None:
+    assert part in one_line_error(run_cell, cell)
+
+
+def test_a_retry_takes_no_options_of_asking(run_cell: RunCell) -> None:
+    run_cell("%blip2 explore df.image -q -o out")
+    assert "take --max-new-tokens off" in one_line_error(
+        run_cell, "%blip2 retry out --max-new-tokens 3"
+    )
+    assert "take -m off" in one_line_error(run_cell, "%blip2 retry out -m demo")
 
 
 def test_a_frame_that_does_not_show_itself_is_shown_by_its_answers(

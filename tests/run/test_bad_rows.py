@@ -78,6 +78,10 @@ def test_every_kind_of_bad_row_costs_itself_and_is_told(
     assert list(result.df.caption[::2]) == list(alone.df.caption)
     assert result.df.caption[1::2].isna().all() and list(result.df.index) == index
     assert list(result.errors.row) == index[1::2]
+    assert " ".join(result.errors.kind) == (
+        "missing not-an-image truncated not-an-image too-many-pixels not-found is-a-folder "
+        "too-slow too-large url url url unsupported not-an-image"
+    )
     for error, part in zip(result.errors.error, bad, strict=True):
         assert part in error and "\n" not in error and len(error) < 300
 

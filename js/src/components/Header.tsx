@@ -1,15 +1,16 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { focusedFrom, focusGallery } from "../focus";
-import { announcement, count, isActive, plural, status } from "../format";
+import { announcement, count, isActive, next, plural, status } from "../format";
 import type { Progress } from "../protocol";
 import type { Session } from "../session";
-import { AlertIcon, StopIcon } from "./Icons";
+import { AlertIcon, RetryIcon, StopIcon } from "./Icons";
 
-/** What the gallery is of, how far its run is, and the way to stop it. */
+/** What the gallery is of, how far its run is, and the way to stop it or to go on. */
 export function Header({ session }: { session: Session }) {
   const progress = session.progress.value;
   const { state, failed, model, variant } = progress;
   const active = isActive(progress);
+  const again = next(progress);
   const text = status(progress, session.rowCount.value);
   return (
     <header class="header">
@@ -35,6 +36,19 @@ export function Header({ session }: { session: Session }) {
           >
             <StopIcon />
             {session.cancelling.value ? "Cancelling…" : "Cancel"}
+          </button>
+        )}
+        {again && (
+          <button
+            type="button"
+            class="button again"
+            onClick={(event) => {
+              focusGallery(event.currentTarget);
+              session.retryAll();
+            }}
+          >
+            <RetryIcon />
+            {again}
           </button>
         )}
       </div>
