@@ -442,7 +442,8 @@ class Run:
     def _fail_rows(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], wanted: Iterable[Wanted], error: Exception
     ) -> None:
-        message, kind = str(error), error.kind if isinstance(error, ImageError) else "model"
+        kind: str = error.kind if isinstance(error, ImageError) else "model"
+        message = str(error)
         if is_out_of_memory(error):
             kind = "memory"
             message = "memory does not suffice for this answer; close something and try again"
