@@ -29,6 +29,7 @@ from benchmarks import (
     overhead,
     repeat,
     scaling,
+    soak,
     start,
     ten_questions,
 )
@@ -56,6 +57,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     filtering.NAME: filtering.measure,
     gallery.NAME: gallery.measure,
     fuzzing.NAME: fuzzing.measure,
+    soak.NAME: soak.measure,
 }
 #: Those that need no checkpoint but the demo.
 _WITHOUT_CHECKPOINT: Final = {
@@ -66,6 +68,7 @@ _WITHOUT_CHECKPOINT: Final = {
     filtering.NAME,
     gallery.NAME,
     fuzzing.NAME,
+    soak.NAME,
 }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from PIL import Image
 
 from blip2_widget.images import ImageError, Limits, load_image
@@ -218,22 +221,46 @@ def test_the_next_address_is_tried(reachable: str, monkeypatch: pytest.MonkeyPat
     assert load_image(f"http://pictures.example:{port}/a.png").size == (3, 2)
 
 
-def test_https_asks_for_the_name_and_checks_it(
-    reachable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The server speaks no TLS: what matters is what it is asked."""
-    names = []
-
-    def wrap(self: ssl.SSLContext, sock: socket.socket, server_hostname: str) -> socket.socket:
-        names.append((sock.getpeername()[0], server_hostname))
-        return sock
-
-    port = reachable.rpartition(":")[2]
+@pytest.fixture
+def secure(
+    reachable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[trustme.CA], str]]:
+    """Starts a server that shows an authority's certificate for pictures.example, and returns the
+    picture's address there; the system trusts one authority, `TRUSTED`."""
+    TRUSTED.cert_pem.write_to_path(tmp_path / "trusted.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+    fetching._tls.cache_clear()
     renamed(monkeypatch, ["127.0.0.1"])
-    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap)
-    assert load_image(f"https://pictures.example:{port}/a.png").size == (3, 2)
-    assert names == [("127.0.0.1", "pictures.example")]
-    assert fetching._tls().check_hostname and fetching._tls().verify_mode == ssl.CERT_REQUIRED
+    with contextlib.ExitStack() as stack:
+
+        def start(authority: trustme.CA) -> str:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("pictures.example").configure_cert(context)
+            port = stack.enter_context(serving(Handler, context)).rpartition(":")[2]
+            return f"https://pictures.example:{port}/a.png"
+
+        yield start
+    fetching._tls.cache_clear()
+
+
+TRUSTED = trustme.CA()
+
+
+def test_https_is_read_from_who_the_certificate_names(
+    secure: Callable[[trustme.CA], str],
+) -> None:
+    url = secure(TRUSTED)
+    assert load_image(url).size == (3, 2)
+    assert Handler.hosts == [url.split("/")[2]]
+    assert "certificate verify failed" in str(failure(url.replace("pictures", "others")))
+
+
+def test_https_with_a_certificate_that_nobody_trusts_is_not_read(
+    secure: Callable[[trustme.CA], str],
+) -> None:
+    error = failure(secure(trustme.CA()))
+    assert error.kind == "url" and "certificate verify failed" in str(error)
+    assert Handler.hosts == []
 
 
 @pytest.fixture
