@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from blip2_widget.images import Column, column_names, is_dataset, named_values, with_texts
-from blip2_widget.run import Board, ReviewOf, no_such_column, same
+from blip2_widget.images import Column, column_names, is_dataset, named_values, with_column
+from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, same
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,16 +40,15 @@ def wide_frame(board: Board, review_of: ReviewOf | None = None) -> Any:
 
     It is of the caller's kind: pandas' with its index, polars', pyarrow's, whatever narwhals reads,
     or a Hugging Face Dataset; pandas' where there was none. An answer that is not there (yet) is
-    None, and one that a person corrected is the person's. An answer column whose name is taken
-    gets a number behind it.
+    None, and one that a person corrected is the person's. Behind the answers stand the numbers
+    that were computed of the rows. A column whose name is taken gets a number behind it.
     """
     base = _without_answers(board.column)
     for at, prompt in enumerate(board.prompts):
-        name, number, taken = prompt.name, 2, column_names(base)
-        while name in taken:
-            name, number = f"{prompt.name}_{number}", number + 1
         answers = [_counts(board, row, at, review_of) for row in range(len(board))]
-        base = _with_column(base, name, answers)
+        base = _with_column(base, prompt.name, answers, "text")
+    for name, number in board.numbers.items():
+        base = _with_column(base, name, list(map(number, range(len(board)))), "number")
     return base
 
 
@@ -66,19 +65,22 @@ def _without_answers(column: Column) -> Any:
     return pd.DataFrame({column.name or "image": pictures})
 
 
-def _with_column(frame: Any, name: str, texts: list[str | None]) -> Any:
+def _with_column(frame: Any, name: str, values: list[Any], kind: Literal["text", "number"]) -> Any:
     """The frame with one column more: pandas' own is changed, others are made anew."""
+    name = free_name(name, column_names(frame))
     if hasattr(frame, "iloc"):
         import pandas as pd
 
-        frame[name] = pd.Series(texts, index=frame.index, dtype=object)
+        dtype = object if kind == "text" else float
+        frame[name] = pd.Series(values, index=frame.index, dtype=dtype)
         return frame
     if is_dataset(frame):
-        return with_texts(frame, name, texts)
+        return with_column(frame, name, values, "string" if kind == "text" else "float64")
     import narwhals.stable.v2 as nw
 
     read = nw.from_native(frame, eager_only=True)
-    column = nw.new_series(name, texts, nw.String, backend=read.implementation)
+    dtype = nw.String if kind == "text" else nw.Float64
+    column = nw.new_series(name, values, dtype, backend=read.implementation)
     return read.with_columns(column).to_native()
 
 

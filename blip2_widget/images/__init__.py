@@ -1,7 +1,7 @@
 """Values in: decoding, keys, thumbnails, and the columns that hold pictures."""
 
 from blip2_widget.images.columns import Column, read_column
-from blip2_widget.images.datasets import is_dataset, named_values, with_texts
+from blip2_widget.images.datasets import is_dataset, named_values, with_column
 from blip2_widget.images.errors import ImageError, reason_of
 from blip2_widget.images.identity import file_identity, image_key
 from blip2_widget.images.limits import Limits
@@ -26,5 +26,5 @@ __all__ = [
     "reason_of",
     "still",
     "thumbnail",
-    "with_texts",
+    "with_column",
 ]

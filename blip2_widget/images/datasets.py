@@ -105,8 +105,8 @@ def named_values(dataset: Any, name: str) -> list[Any]:
     return [names[at] if at is not None and 0 <= at < len(names) else None for at in values]
 
 
-def with_texts(dataset: Any, name: str, texts: Sequence[str | None]) -> Any:
-    """The Dataset with a column of texts more."""
+def with_column(dataset: Any, name: str, values: Sequence[Any], dtype: str) -> Any:
+    """The Dataset with a column more: "string" or "float64", with None where nothing is."""
     from datasets import Value
 
-    return dataset.add_column(name, list(texts), feature=Value("string"))
+    return dataset.add_column(name, list(values), feature=Value(dtype))

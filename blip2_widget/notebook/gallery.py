@@ -94,6 +94,7 @@ class Gallery(anywidget.AnyWidget):
         self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
+        self._take_numbers()
         self._view = View(self._rows, self._columns)
         self._thumbnails = Thumbnails(board.pictures, self._send_if_open, self._rows_changed)
         self._chats_store = people
@@ -477,6 +478,8 @@ class Gallery(anywidget.AnyWidget):
         with self._lock:
             rows, self._changed = sorted(self._changed), set()
             self._timer = None
+        if self._take_numbers():
+            self._sync()
         keys = self._board.pictures.keys
         self._reviews.load(key for key in map(keys.get, rows) if key is not None)
         with self._lock:
@@ -486,6 +489,15 @@ class Gallery(anywidget.AnyWidget):
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
         self.progress = synced_progress(self._board.progress)
+
+    def _take_numbers(self) -> bool:
+        """Show what was computed of the rows; whether there is any that was not shown before."""
+        numbers = self._board.numbers
+        names = [name for name in list(numbers) if not self._columns.is_computed(name)]
+        for name in names:
+            # Read by its name, since it may be computed anew.
+            self._columns.put(name, len(self._board), lambda row, name=name: numbers[name](row))
+        return bool(names)
 
     def _refresh(self) -> None:
         """Rows may have come to pass the query, or to pass it no more."""

@@ -1,6 +1,6 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
-from blip2_widget.run.board import Board, same
+from blip2_widget.run.board import Board, free_name, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.pictures import Pictures
@@ -26,6 +26,7 @@ __all__ = [
     "columns_in",
     "escaped",
     "fill",
+    "free_name",
     "no_such_column",
     "quoted",
     "same",

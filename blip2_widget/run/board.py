@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column
+from blip2_widget.images import Column, column_names
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.run import Listener, Run
@@ -30,6 +30,8 @@ class Board:
         self.title = title
         #: Whether the columns of answers are there to be compared with each other.
         self.comparing = False
+        #: Numbers that were computed of the rows, by name: each gives a row's, or None.
+        self.numbers: dict[str, Callable[[int], float | None]] = {}
         self.runs: list[Run] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
@@ -43,6 +45,14 @@ class Board:
         self._places.extend((run, at) for at in range(len(run.prompts)))
         run.subscribe(self._announce)
         self._announce(range(len(self)))
+
+    def put(self, name: str, number: Callable[[int], float | None]) -> str:
+        """Show a number beside each row, in place of those of that name; returns the name, which
+        has a number behind it where it is a column's of the frame."""
+        name = free_name(name, column_names(self.column.frame))
+        self.numbers[name] = number
+        self._announce(range(len(self)))
+        return name
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -130,6 +140,14 @@ class Board:
     def _announce(self, rows: Iterable[int]) -> None:
         for listener in tuple(self._listeners):
             listener(rows)
+
+
+def free_name(name: str, taken: Collection[object]) -> str:
+    """The name, or where it is taken the same with a number behind it."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free
 
 
 def same(answers: Sequence[str]) -> bool:

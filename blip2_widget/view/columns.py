@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from blip2_widget.view.errors import unknown
 
-Kind = Literal["text", "number", "bool"]
+#: `computed` is a number that changes: a score, a probability.
+Kind = Literal["text", "number", "bool", "computed"]
 Floats = NDArray[np.float64]
 
 #: The most columns that are shown, and the longest text of one value.
@@ -84,6 +85,13 @@ class FrameColumns:
     def names(self) -> list[str]:
         return list(self._sources)
 
+    def put(self, name: str, count: int, number: Callable[[int], float | None]) -> None:
+        """Show a number beside the frame's columns that is read anew whenever its row changes.
+
+        `number` gives it by row, None where there is none (yet). In place of one of that name.
+        """
+        self._sources[name] = _Computed(name, count, number)
+
     def kind(self, name: str) -> Kind:
         """What a column holds; raises Blip2Error where there is none of that name."""
         return self._source(name).kind
@@ -109,14 +117,25 @@ class FrameColumns:
         return zip(*(map(as_text, values) for values in columns), strict=True)
 
     def numbers(self, name: str) -> Floats:
-        """A whole column as numbers; NaN where a value is missing. Kept once it was read."""
+        """A whole column as numbers; NaN where a value is missing. Kept once it was read, unless
+        it is computed."""
+        source = self._source(name)
+        if source.kind == "computed":
+            return np.array([_as_number(value) for value in _all(source)], dtype=np.float64)
         if name not in self._numbers:
-            source = self._source(name)
             array = source.numbers()
             if array is None:
                 array = np.array([_as_number(value) for value in _all(source)], dtype=np.float64)
             self._numbers[name] = array
         return self._numbers[name]
+
+    def is_computed(self, name: str) -> bool:
+        return name in self._sources and self._sources[name].kind == "computed"
+
+    def number(self, name: str) -> Callable[[int], float]:
+        """Reads a row's number."""
+        at = self._source(name).at
+        return lambda row: _as_number(at(row))
 
     def _source(self, name: str) -> _Source:
         if name not in self._sources:
@@ -237,6 +256,22 @@ class _Series:
         if not self.series.dtype.is_numeric():
             return None
         return np.asarray(self.series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A number that was computed of each row."""
+
+    name: str
+    count: int
+    at: Callable[[int], float | None]
+    kind: Kind = "computed"
+
+    def between(self, start: int, stop: int) -> Sequence[Any]:
+        return [self.at(row) for row in range(start, min(stop, self.count))]
+
+    def numbers(self) -> Floats | None:
+        return None
 
 
 def _series(native: Any, name: object) -> _Source | None:

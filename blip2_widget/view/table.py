@@ -196,7 +196,10 @@ class Table:
         raise unknown("key", key, self.keys)
 
     def _column(self, name: str) -> Values:
-        if self.columns.kind(name) == "number":
+        kind = self.columns.kind(name)
+        if kind == "computed":
+            return Numbers(self.columns.numbers(name), self.columns.number(name))
+        if kind == "number":
             return Numbers(self.columns.numbers(name))
         return Texts(self.columns.texts(name), self.count)
 

@@ -39,7 +39,8 @@ export interface Progress {
 /** A column of the caller's frame that can be shown, searched, filtered and sorted by. */
 export interface FrameColumn {
   name: string;
-  kind: "text" | "number" | "bool";
+  /** `computed` is a number that is no part of the frame: a score, a probability. */
+  kind: "text" | "number" | "bool" | "computed";
 }
 
 /**

@@ -44,7 +44,8 @@ export class ViewSettings {
     const chosen = this.chosen[mode].value;
     const all = columns.map((_, k) => k);
     if (chosen) return all.filter((k) => chosen.includes(columns[k]?.name as string));
-    return mode === "table" ? all.slice(0, TABLE_COLUMNS) : [];
+    const first = mode === "table" ? TABLE_COLUMNS : 0;
+    return all.filter((k) => k < first || columns[k]?.kind === "computed");
   }
 
   /** Shows a column, or no longer. */

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -108,3 +112,28 @@ def test_every_answer_has_a_line(noise: list[Image.Image]) -> None:
 def test_without_errors_the_frame_of_them_is_empty(noise: list[Image.Image]) -> None:
     errors = blip2_widget.caption(noise[:1]).wait(60).errors
     assert len(errors) == 0 and "error" in errors.columns
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "dataset"])
+def test_computed_numbers_stand_behind_the_answers(kind: str, noise: list[Image.Image]) -> None:
+    def png(image: Image.Image) -> bytes:
+        data = io.BytesIO()
+        image.save(data, "PNG")
+        return data.getvalue()
+
+    columns: dict[str, Any] = {"image": [png(each) for each in noise[:2]], "score": ["a", "b"]}
+    makers: dict[str, Any] = {
+        "pandas": pd.DataFrame,
+        "polars": pl.DataFrame,
+        "pyarrow": pa.table,
+        "dataset": datasets.Dataset.from_dict,
+    }
+    frame = makers[kind](columns)
+    result = blip2_widget.caption(frame["image"], frame=frame, start=False)
+    assert result.board.put("score", [0.25, None].__getitem__) == "score_2"
+    found = result.df
+    assert type(found) is type(frame)
+    values = list(found["score_2"]) if kind != "pyarrow" else found["score_2"].to_pylist()
+    assert values[0] == 0.25 and (values[1] is None or values[1] != values[1])
+    names = getattr(found, "column_names", None) or list(found.columns)
+    assert names == ["image", "score", "caption", "score_2"]

@@ -262,6 +262,20 @@ def test_a_retry_of_all_looks_again_at_broken_pictures_where_nothing_was_asked(
     until(lambda: not len(result.errors))
 
 
+def test_numbers_that_are_computed_later_are_shown_and_sorted_by(make: Any) -> None:
+    result, gallery, sent = make()
+    result.wait(30)
+    receive(gallery, type="rows", view="v", start=0, stop=5)
+    result.board.put("score", [3.0, 1.0, None, 2.0, 0.5].__getitem__)
+    until(lambda: {"name": "score", "kind": "computed"} in gallery.columns)
+    until(lambda: bool(of_type(sent, "changed")) and of_type(sent, "changed")[-1]["rows"] != [])
+    assert list(gallery.show(sort="column:score").filtered) == [4, 1, 3, 0, 2]
+    result.board.put("score", [0.0, 1.0, 2.0, 3.0, 4.0].__getitem__)
+    until(lambda: list(gallery.filtered) == [0, 1, 2, 3, 4])
+    values = dict(of_type(sent, "changed")[-1]["rows"])
+    assert values[3]["values"][-1] == "3"
+
+
 def test_a_cancel_of_many_cells_keeps_no_message_waiting(make: Any) -> None:
     waiting, gallery, sent = make(start=False)
     waiting.run._pending.extend(waiting.run._grid.tasks(range(5), "waiting"))

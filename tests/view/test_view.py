@@ -128,3 +128,21 @@ def test_queries_while_another_thread_changes_rows() -> None:
     for query in queries[:2]:
         view.set(query)
         assert view.plain
+
+
+def test_a_computed_number_is_shown_sorted_by_and_read_again_when_its_row_changes() -> None:
+    found: list[float | None] = [0.5, None, 0.25]
+    columns = FrameColumns(pd.DataFrame({"n": [1, 2, 3]}))
+    columns.put("score", 3, lambda row: found[row])
+    assert columns.shown[1] == {"name": "score", "kind": "computed"} and columns.is_computed(
+        "score"
+    )
+    assert columns.values(0) == ["1", "0.5"] and columns.values(1) == ["2", None]
+    view = View(rows_of(["a", "b", "c"]), columns)
+    view.set(by("column:score"))
+    assert view.rows_at(0, 3) == [2, 0, 1]
+    found[1] = 0.1
+    view.changed([1])
+    assert view.refresh() and view.rows_at(0, 3) == [1, 2, 0]
+    view.set({"filters": [{"key": "column:score", "max": 0.3}]})
+    assert view.rows_at(0, 3) == [1, 2]
