@@ -13,7 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -492,11 +492,10 @@ class Gallery(anywidget.AnyWidget):
 
     def _take_numbers(self) -> bool:
         """Show what was computed of the rows; whether there is any that was not shown before."""
-        numbers = self._board.numbers
-        names = [name for name in list(numbers) if not self._columns.is_computed(name)]
+        board = self._board
+        names = [name for name in list(board.numbers) if not self._columns.is_computed(name)]
         for name in names:
-            # Read by its name, since it may be computed anew.
-            self._columns.put(name, len(self._board), lambda row, name=name: numbers[name](row))
+            self._columns.put(name, len(board), partial(board.number, name))
         return bool(names)
 
     def _refresh(self) -> None:

@@ -54,6 +54,10 @@ class Board:
         self._announce(range(len(self)))
         return name
 
+    def number(self, name: str, row: int) -> float | None:
+        """A row's number by its name, as it was computed last."""
+        return self.numbers[name](row)
+
     @property
     def prompts(self) -> list[Prompt]:
         """The columns of answers."""
