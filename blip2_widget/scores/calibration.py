@@ -49,7 +49,9 @@ class Reliability:
         try:
             from matplotlib import pyplot
         except ModuleNotFoundError:
-            raise Blip2Error("a plot needs matplotlib; pip install matplotlib") from None
+            raise Blip2Error(
+                "a plot needs matplotlib; pip install 'blip2-widget[scores]'"
+            ) from None
         if axes is None:
             _, axes = pyplot.subplots(figsize=(4, 4))
         some = self.count > 0

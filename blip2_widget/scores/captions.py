@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,10 @@ _PARTING: Final = "|||"
 _BLEU_ORDERS: Final = 4
 #: Of the published BLEU, so that nothing is divided by zero.
 _SMALL, _TINY = 1e-9, 1e-15
+#: METEOR's parameters for English: of precision and recall, of fragments, of content words, and of
+#: exact matches, stems, synonyms and paraphrases.
+_METEOR_ALPHA, _METEOR_BETA, _METEOR_GAMMA, _METEOR_CONTENT = 0.85, 0.2, 0.6, 0.75
+_METEOR_KINDS: Final = np.array([1.0, 0.6, 0.8, 0.6])
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def tokenize(captions: Sequence[str], references: Sequence[Sequence[str]]) -> To
     """
     _require()
     rows = [
-        [_clean(text) for text in (caption, *said)]
+        [_on_one_line(text) for text in (caption, *said)]
         for caption, said in zip(captions, references, strict=True)
     ]
     why = "Java was not found"
@@ -91,9 +95,9 @@ def _tokenized(rows: list[list[str]], tokenizer: str, *notes: str) -> Tokenized:
     return Tokenized([row[0] for row in rows], [row[1:] for row in rows], tokenizer, notes)
 
 
-def _clean(text: str) -> str:
-    """On one line, whatever Java takes for the end of one, and without half characters."""
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+def _on_one_line(text: str) -> str:
+    """The same with a space for whatever Java takes for the end of a line."""
+    return " ".join(text.split())
 
 
 def _by_java(rows: list[list[str]]) -> list[list[str]]:
@@ -161,27 +165,47 @@ def _bleu_of(sums: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     guessed, correct = sums[..., 2 : 2 + order], sums[..., 2 + _BLEU_ORDERS :][..., :order]
     precision = np.prod((correct + _TINY) / (guessed + _SMALL), axis=-1) ** (1 / order)
     ratio = (sums[..., 0] + _TINY) / (sums[..., 1] + _SMALL)
-    penalty: NDArray[np.float64] = np.exp(np.minimum(0, 1 - 1 / ratio))
-    return precision * penalty
+    scores: NDArray[np.float64] = precision * np.exp(np.minimum(0, 1 - 1 / ratio))
+    return scores
 
 
 def _meteor(tokens: Tokenized) -> Metric:
-    """METEOR sums counts over rows too; its program makes scores of them."""
-    with _meteor_program() as program:
+    """METEOR sums counts over rows too."""
+    with closing(_Meteor()) as program:
         lines = [
             program.counts(caption, references)
             for caption, references in zip(tokens.captions, tokens.references, strict=True)
         ]
         counted = np.array([line.split() for line in lines], np.float64)
-        rows = program.scores(counted)
-        (value,) = program.scores(counted.sum(axis=0, keepdims=True))
-    return Metric("METEOR", float(value), rows, counted, _meteor_of)
+        *rows, value = program.scores(counted)
+    # Its sum over rows leaves out the one chunk of a caption that is its reference.
+    length, wanted, chunks, found, of_wanted = counted[:, [0, 1, 20, 21, 22]].T
+    counted[(found == length) & (of_wanted == wanted) & (chunks == 1), 20] = 0
+    return Metric("METEOR", value, np.array(rows), counted, _meteor_of)
 
 
 def _meteor_of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    with _meteor_program() as program:
-        scores = program.scores(np.atleast_2d(sums))
-    return scores if sums.ndim > 1 else scores[0]
+    """METEOR 1.5 of summed counts for English (Denkowski and Lavie 2014), as its program computes
+    it, which takes 10 s to start.
+
+    The counts are lengths of caption and reference, how many of these words are function words,
+    for each of four kinds of match the matched content and function words on either side, the
+    chunks, and the matched words on either side.
+    """
+    length, wanted, function, wanted_function = np.moveaxis(sums[..., :4], -1, 0)
+    matched = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
+    chunks, found, of_wanted = np.moveaxis(sums[..., 20:], -1, 0)
+    content = _METEOR_CONTENT
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing matches
+        precision = (content * matched[..., 0] + (1 - content) * matched[..., 2]) @ _METEOR_KINDS
+        precision = precision / (content * (length - function) + (1 - content) * function)
+        recall = (content * matched[..., 1] + (1 - content) * matched[..., 3]) @ _METEOR_KINDS
+        recall = recall / (content * (wanted - wanted_function) + (1 - content) * wanted_function)
+        both = precision * recall / (_METEOR_ALPHA * precision + (1 - _METEOR_ALPHA) * recall)
+        fragments = 2 * chunks / (found + of_wanted)
+        scores = both * (1 - _METEOR_GAMMA * fragments**_METEOR_BETA)
+    known: NDArray[np.float64] = np.nan_to_num(scores)
+    return known
 
 
 class _Meteor:
@@ -199,29 +223,18 @@ class _Meteor:
         # Not `compute_score`: where that fails it keeps a lock that its own end waits for.
         return str(self._library._stat(caption, told))
 
-    def scores(self, counted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score of each line of counts, (rows, k) to (rows,)."""
+    def scores(self, counted: NDArray[np.float64]) -> list[float]:
+        """The score of each line of counts, and at last that of all together."""
         lines = [" ".join(map(str, row)) for row in counted.tolist()]
         self._process.stdin.write(f"EVAL {_PARTING} {f' {_PARTING} '.join(lines)}\n".encode())
         self._process.stdin.flush()
-        found = [float(self._process.stdout.readline()) for _ in lines]
-        self._process.stdout.readline()  # that of all lines together
-        return np.array(found)
+        return [float(self._process.stdout.readline()) for _ in range(len(lines) + 1)]
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdout, self._process.stderr):
             pipe.close()
-
-
-@contextmanager
-def _meteor_program() -> Iterator[_Meteor]:
-    program = _Meteor()
-    try:
-        yield program
-    finally:
-        program.close()
 
 
 def _spice(tokens: Tokenized) -> Metric:

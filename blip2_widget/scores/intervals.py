@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals of what is computed from rows, and Wilson's of shares."""
+"""How sure a score is: bootstrap intervals of any metric over rows, and Wilson's of a share."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ def _texts(value: Any) -> Iterable[str]:
         value = value.tolist()
     if isinstance(value, str):
         if value.strip():
-            yield value
+            yield value.encode("utf-8", "replace").decode(
+                "utf-8"
+            )  # half characters cannot be shown
     elif isinstance(value, bool | int):
         yield str(value)
     elif isinstance(value, float):

@@ -70,9 +70,9 @@ def score_answers(
     ]
     of_vqa = all(len(each) >= ANNOTATORS for each in kept.references)
     notes = [*kept.notes, *(_notes_of_vqa(kept.references) if rule == "vqa" else ())]
-    said = None if confidence is None else _numbers(confidence, kept)
+    said = None if confidence is None else _confidence(confidence, kept)
     return Score(
-        "answers",
+        "answer",
         tuple(metrics),
         kept.places,
         kept.index,
@@ -124,7 +124,7 @@ def score_captions(
         *left_out,
     ]
     return Score(
-        "captions",
+        "caption",
         tuple(metrics),
         kept.places,
         kept.index,
@@ -142,12 +142,12 @@ def score_captions(
 class Score:
     """What `score_answers` and `score_captions` found.
 
-    `metrics` are of the rows that have a text and a reference, the leading one first; `places`
-    are these rows' numbers in the column. `comparable` says whether the rows were scored as
-    published figures are, `tokenizer` how captions were cut into words.
+    `metrics`, the leading one first, are of the rows that have a text and a reference; `places`
+    are these rows' numbers in the column. `text` says what was scored, `comparable` whether it
+    was as published figures are, and `tokenizer` how captions were cut into words.
     """
 
-    kind: Literal["answers", "captions"]
+    text: Literal["answer", "caption"]
     metrics: tuple[Metric, ...]
     places: tuple[int, ...]
     index: tuple[object, ...]
@@ -165,45 +165,40 @@ class Score:
 
     def __repr__(self) -> str:
         width = max(len(metric.name) for metric in self.metrics)
-        lines = [
-            f"  {metric.name:{width}}  {_told(interval)}"
-            for metric, interval in zip(self.metrics, self.intervals, strict=True)
-        ]
-        head = f"scores of {_count(len(self), self.kind.removesuffix('s'))}"
-        return "\n".join([head, *lines, *(f"  {note}" for note in self.notes)])
+        lines = [f"  {name:{width}}  {told}" for name, told in self._told]
+        return "\n".join([self._heading, *lines, *(f"  {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
+        leading = self.metrics[0].name
         worst = self.rows.head(_WORST)
-        told = [
-            (metric.name, _told(interval))
-            for metric, interval in zip(self.metrics, self.intervals, strict=True)
-        ]
         rows = [
             (row, text, " · ".join(dict.fromkeys(references)), f"{value:.3f}")
             for row, text, references, value in zip(
-                worst["row"],
-                worst[self.kind.removesuffix("s")],
-                worst["references"],
-                worst[self.metrics[0].name],
-                strict=True,
+                worst["row"], worst[self.text], worst["references"], worst[leading], strict=True
             )
         ]
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        head = html.escape(f"scores of {_count(len(self), self.kind.removesuffix('s'))}")
         return (
-            f"<div><p>{head}</p>{_table(('metric', 'value [95 % interval]'), told)}"
-            f"<ul>{notes}</ul><p>worst first</p>"
-            f"{_table(('row', self.kind.removesuffix('s'), 'references', self.metrics[0].name), rows)}"
-            "</div>"
+            f"<div><p>{html.escape(self._heading)}</p>"
+            f"{_table(('metric', 'value [95 % interval]'), self._told)}<ul>{notes}</ul>"
+            f"<p>worst first</p>{_table(('row', self.text, 'references', leading), rows)}</div>"
         )
+
+    @property
+    def _heading(self) -> str:
+        return f"scores of {_count(len(self), self.text)}"
+
+    @property
+    def _told(self) -> list[tuple[str, str]]:
+        """Each metric's name, and its value with its interval."""
+        metrics = zip(self.metrics, self.intervals, strict=True)
+        return [(metric.name, _told(interval)) for metric, interval in metrics]
 
     @cached_property
     def intervals(self) -> tuple[Interval, ...]:
         """Each metric's value with its 95 % bootstrap interval over rows."""
         return tuple(
-            bootstrap(
-                metric.statistics, metric.of_sums, resamples=self.resamples, seed=self.seed
-            )
+            bootstrap(metric.statistics, metric.of_sums, resamples=self.resamples, seed=self.seed)
             for metric in self.metrics
         )
 
@@ -225,7 +220,7 @@ class Score:
 
         columns: dict[str, object] = {
             "row": pd.Series(self.index, dtype=object),
-            self.kind.removesuffix("s"): self.texts,
+            self.text: self.texts,
             "references": [list(each) for each in self.references],
         }
         if self.confidence is not None:
@@ -243,7 +238,7 @@ class Score:
         """
         import pandas as pd
 
-        if self.kind == "captions":
+        if self.text == "caption":
             raise Blip2Error("captions have no confusion table; .rows has each one's score")
         right = _frequent(most_common(each) for each in self.references)
         said = _frequent(normalise(text) for text in self.texts)
@@ -253,7 +248,7 @@ class Score:
     @property
     def reliability(self) -> Reliability:
         """The curve of confidence against the leading metric; Blip2Error without confidences."""
-        if self.confidence is None or self.kind == "captions":
+        if self.confidence is None or self.text == "caption":
             raise Blip2Error("calibration is of answers with a confidence; give confidence=…")
         known = ~np.isnan(self.confidence)
         return reliability(self.confidence[known], self.metrics[0].rows[known])
@@ -275,7 +270,7 @@ class Score:
         pairs = [(each, theirs[each.name]) for each in self.metrics if each.name in theirs]
         if not shared or not pairs:
             raise Blip2Error("these scores share no row and metric; score the same column in both")
-        mine, yours = _numbers_of(self.places, shared), _numbers_of(other.places, shared)
+        mine, yours = _numbers(self.places, shared), _numbers(other.places, shared)
         lines = []
         for one, two in pairs:
             first, second = one.statistics[mine], two.statistics[yours]
@@ -293,6 +288,7 @@ class Score:
 class _Kept:
     """The rows that can be scored, and what to know of those that cannot."""
 
+    total: int
     places: tuple[int, ...]
     index: tuple[object, ...]
     texts: tuple[str, ...]
@@ -326,9 +322,8 @@ class _Kept:
             if count
         ]
         places, kept_texts, kept_references = zip(*kept, strict=True)
-        return cls(
-            places, tuple(names[at] for at in places), kept_texts, kept_references, tuple(notes)
-        )
+        kept_names = tuple(names[at] for at in places)
+        return cls(len(said), places, kept_names, kept_texts, kept_references, tuple(notes))
 
     def without(self, rows: Sequence[int]) -> _Kept:
         """All but some of the kept rows, whose references have no words."""
@@ -336,6 +331,7 @@ class _Kept:
         if not left:
             raise Blip2Error("no reference has a word in it; give captions to compare with")
         return _Kept(
+            self.total,
             tuple(self.places[at] for at in left),
             tuple(self.index[at] for at in left),
             tuple(self.texts[at] for at in left),
@@ -344,12 +340,16 @@ class _Kept:
         )
 
 
-def _numbers(confidence: Any, kept: _Kept) -> NDArray[np.float64]:
+def _confidence(values: Any, kept: _Kept) -> NDArray[np.float64]:
     """The confidences of the kept rows, NaN where there is none."""
-    said = [np.nan if each is None else float(each) for each in confidence]
-    if kept.places[-1] >= len(said):
-        raise Blip2Error(f"there are {len(said)} confidences for more answers; give one for each")
-    return np.array(said)[list(kept.places)]
+    import pandas as pd
+
+    said = pd.to_numeric(pd.Series(list(values), dtype=object), errors="coerce")
+    if len(said) != kept.total:
+        raise Blip2Error(
+            f"there are {len(said)} confidences for {kept.total} answers; give each one"
+        )
+    return said.to_numpy(np.float64, na_value=np.nan)[list(kept.places)]
 
 
 def _notes_of_vqa(references: Sequence[Sequence[str]]) -> Iterable[str]:
@@ -384,7 +384,7 @@ def _by_count(texts: Sequence[str]) -> list[str]:
     return sorted(counts, key=lambda text: (text == _OTHERS, -counts[text], text))
 
 
-def _numbers_of(places: Sequence[int], wanted: Sequence[int]) -> list[int]:
+def _numbers(places: Sequence[int], wanted: Sequence[int]) -> list[int]:
     numbers = {place: number for number, place in enumerate(places)}
     return [numbers[place] for place in wanted]
 

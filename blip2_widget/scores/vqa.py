@@ -18,13 +18,20 @@ ANNOTATORS: Final = 10
 _ENOUGH: Final = 3
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
-_NUMBERS: Final = dict(
-    zip(
-        "none zero one two three four five six seven eight nine ten".split(),
-        "0 0 1 2 3 4 5 6 7 8 9 10".split(),
-        strict=True,
-    )
-)
+_NUMBERS: Final = {
+    "none": "0",  # quirk: "none" is 0
+    "zero": "0",
+    "one": "1",
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+}
 _PUNCTUATION: Final = ';/[]"{}()=+\\_-><@`,?!'
 _THOUSANDS: Final = re.compile(r"\d,\d")
 #: Quirk: a full stop before a digit stays, whatever stands before it, since the look-behind of the
@@ -46,10 +53,10 @@ _WITH_APOSTROPHES: Final = """
     what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're
     why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're
     you've
-""".split()
+"""
 _CONTRACTIONS: Final = {
     word[:at] + word[at + 1 :]: word
-    for word in _WITH_APOSTROPHES
+    for word in _WITH_APOSTROPHES.split()
     for at, letter in enumerate(word)
     if letter == "'"
 } | {"somebody'd": "somebodyd"}  # quirk: the one entry that is the wrong way round
@@ -57,10 +64,7 @@ _CONTRACTIONS: Final = {
 
 @lru_cache(maxsize=100_000)
 def normalise(text: str) -> str:
-    """An answer as it is compared: no punctuation, lower case, digits, no articles.
-
-    Quirk: "none" is 0.
-    """
+    """An answer as it is compared: no punctuation, lower case, digits, no articles."""
     words = without_punctuation(text.replace("\n", " ").replace("\t", " ").strip()).lower().split()
     numbers = [_NUMBERS.get(word, word) for word in words]
     kept = [word for word in numbers if word not in _ARTICLES]
