@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -231,6 +231,8 @@ class _Meteor:
         return [float(self._process.stdout.readline()) for _ in range(len(lines) + 1)]
 
     def close(self) -> None:
+        with suppress(OSError):  # what was still to be written, to a program that has ended
+            self._process.stdin.close()
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdout, self._process.stderr):
