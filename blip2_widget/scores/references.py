@@ -22,8 +22,9 @@ def read_references(values: Any) -> list[list[str]]:
 
 
 def read_texts(values: Any) -> list[str | None]:
-    """Each row's one text, read alike; None where it has none."""
-    return [next(iter(texts), None) for texts in read_references(values)]
+    """Each row's one text, read alike, and None where it has none. An empty text is one: a model
+    that says nothing has answered."""
+    return [next(iter(_texts(value, empty=True)), None) for value in _plain(values)]
 
 
 def _plain(values: Any) -> Sequence[Any]:
@@ -34,13 +35,13 @@ def _plain(values: Any) -> Sequence[Any]:
     return list(values)
 
 
-def _texts(value: Any) -> Iterable[str]:
+def _texts(value: Any, empty: bool = False) -> Iterable[str]:
     if hasattr(value, "as_py"):  # a pyarrow scalar
         value = value.as_py()
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
         value = value.tolist()
     if isinstance(value, str):
-        if value.strip():
+        if empty or value.strip():
             yield value.encode("utf-8", "replace").decode(
                 "utf-8"
             )  # half characters cannot be shown
@@ -52,8 +53,8 @@ def _texts(value: Any) -> Iterable[str]:
     elif isinstance(value, Mapping):
         for key in _TEXT_KEYS:
             if key in value:
-                yield from _texts(value[key])
+                yield from _texts(value[key], empty)
                 return
     elif isinstance(value, list | tuple) or hasattr(value, "to_list"):
         for each in _plain(value):
-            yield from _texts(each)
+            yield from _texts(each, empty)

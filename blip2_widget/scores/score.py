@@ -26,6 +26,7 @@ from blip2_widget.scores.vqa import (
     most_common,
     normalise,
     vqa_accuracy,
+    without_punctuation,
 )
 
 if TYPE_CHECKING:
@@ -301,8 +302,8 @@ class _Kept:
         names = range(len(said)) if index is None else list(index)
         if not len(said) == len(right) == len(names):
             raise Blip2Error(
-                f"there are {len(said)} answers and references for {len(right)} rows; give a "
-                "reference, or a list of them, for each"
+                f"{len(said)} answers, {len(right)} references and {len(names)} names do not go "
+                "together; give each answer a reference, or a list of them"
             )
         silent = sum(text is None for text in said)
         unknown = sum(text is not None and not refs for text, refs in zip(said, right, strict=True))
@@ -359,15 +360,15 @@ def _notes_of_vqa(references: Sequence[Sequence[str]]) -> Iterable[str]:
             f"{_count(fewer, 'row')} of fewer than ten references: an answer needs min(3, n - 1) "
             "of n, with one that it is equal; not to be compared with VQA's scores"
         )
-    unlike = sum(
-        any(normalise(text) != text for text in each)
+    raw = sum(
+        any(normalise(text).split() != without_punctuation(text).split() for text in each)
         for each in references
         if len(each) >= ANNOTATORS
     )
-    if unlike:
+    if raw:
         yield (
-            f"{_count(unlike, 'row')} of ten references with some that are not as VQA's are (lower "
-            "case, digits, no articles); its rule takes them as they are, exact match does not"
+            f"{_count(raw, 'row')} of ten references with capitals, articles or number words in "
+            "them: VQA's rule takes these as they are and misses them, exact match does not"
         )
 
 

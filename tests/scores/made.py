@@ -13,6 +13,7 @@ CAPTIONS = [
     "a a a a a",
     "a cat | a dog ||| a bird\u2028and a fish\r\nand a cow",
     "?!",
+    "",
 ]
 
 REFERENCES = [
@@ -26,4 +27,5 @@ REFERENCES = [
     ["a photo of a dog"],
     ["a cat, a dog, and a bird", "||| three animals"],
     ["what is it?!", "a sign"],
+    ["nothing"],
 ]

@@ -49,8 +49,14 @@ def test_what_is_left_out_and_what_does_not_compare_is_said(score: Score) -> Non
     ten = score_answers(["yes"], [["yes"] * 10])
     assert ten.comparable and ten.notes == ()
     unlike = score_answers(["2"], [["Two"] * 10])
-    assert "1 row of ten references with some that are not as VQA's are" in unlike.notes[0]
+    assert "1 row of ten references with capitals, articles or number words" in unlike.notes[0]
     assert list(unlike.summary.value) == [0, 1]
+    assert score_answers(["t shirt"], [["t-shirt"] * 9 + ["shirt"]]).notes == ()
+
+
+def test_an_empty_answer_is_a_wrong_one() -> None:
+    score = score_answers(["", "yes"], [["yes"] * 10, ["yes"] * 10])
+    assert len(score) == 2 and list(score.summary.value) == [0.5, 0.5] and score.notes == ()
 
 
 def test_confusions_are_counted_the_frequent_first() -> None:
@@ -112,7 +118,7 @@ def test_columns_of_pandas_and_numpy_are_read() -> None:
 @pytest.mark.parametrize(
     ("answers", "references", "said"),
     [
-        (["a"], ["a", "b"], "there are 1 answers and references for 2 rows"),
+        (["a"], ["a", "b"], "1 answers, 2 references and 1 names do not go together"),
         ([None, "a"], ["a", None], "no row has both an answer and a reference"),
         ([], [], "no row has both"),
     ],
