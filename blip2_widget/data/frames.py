@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from blip2_widget.images import Column, column_names, is_dataset, named_values, with_column
 from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, same
+from blip2_widget.scores import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,9 +157,10 @@ def error_frame(board: Board) -> pd.DataFrame:
 
 def agreement_frame(board: Board) -> pd.DataFrame:
     """For each two columns of answers: on how many rows both answered, on how many of these the
-    same (but for case and spaces at the ends), and the share of that.
+    same (but for case and spaces at the ends), and the share of that, with its 95 % interval.
 
-    The models' own answers count, also where a person has corrected one.
+    The interval is Wilson's: how far the share of all such pictures may be from these rows'. The
+    models' own answers count, also where a person has corrected one.
     """
     import pandas as pd
 
@@ -169,6 +171,8 @@ def agreement_frame(board: Board) -> pd.DataFrame:
         both = [(a.answer, b.answer) for a, b in pairs if a.answer is not None]
         answered = [(a, b) for a, b in both if a is not None and b is not None]
         equal = sum(same(pair) for pair in answered)
-        share = equal / len(answered) if answered else None
-        lines.append((prompts[one].name, prompts[other].name, len(answered), equal, share))
-    return pd.DataFrame(lines, columns=["one", "other", "both answered", "agree", "share"])
+        share = wilson(equal, len(answered))
+        names = (prompts[one].name, prompts[other].name)
+        lines.append((*names, len(answered), equal, share.value, share.low, share.high))
+    columns = ["one", "other", "both answered", "agree", "share", "low", "high"]
+    return pd.DataFrame(lines, columns=columns)

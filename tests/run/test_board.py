@@ -60,6 +60,7 @@ def test_compare_puts_every_prompt_to_every_variant(noise: list[Image.Image]) ->
     (line,) = result.agreement.to_dict("records")
     equal = sum(result.df[names[0]] == result.df[names[1]])
     assert line["both answered"] == 4 and line["agree"] == equal and line["share"] == equal / 4
+    assert line["low"] <= line["share"] <= line["high"] and line["high"] - line["low"] > 0.4
     assert set(result.answers.variant) == {"cpu-fp32", "cpu-int8"}
 
 
