@@ -141,13 +141,13 @@ def test_many_pictures_are_read_in_few_queries(
     for number in range(20):
         writer.act(replace(TARGET, image_key=f"k{number}"), "accept")
     queries: list[str] = []
-    real = store._rows
+    real = store._access.rows
 
     def counting(query: str, values: object) -> object:
         queries.append(query)
         return real(query, values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "_rows", counting)
+    monkeypatch.setattr(store._access, "rows", counting)
     reviews = Reviews(store)
     reviews.load(f"k{number}" for number in range(1500))
     assert len(queries) == 3
@@ -160,7 +160,7 @@ def test_a_store_that_cannot_be_written_costs_no_word_and_one_warning(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     reviews = Reviews(store)
-    store._connection.execute("PRAGMA query_only = 1")
+    store._access.connection.execute("PRAGMA query_only = 1")
     with caplog.at_level(logging.WARNING):
         reviews.act(TARGET, "correct", "two")
         reviews.act(TARGET, "flag")
@@ -168,7 +168,7 @@ def test_a_store_that_cannot_be_written_costs_no_word_and_one_warning(
     assert len(caplog.records) == 1 and "kept in this session" in caplog.text
     reviews.undo()
     assert said(reviews) == ("corrected", False, "two")
-    store._connection.execute("PRAGMA query_only = 0")
+    store._access.connection.execute("PRAGMA query_only = 0")
     reviews.act(TARGET, "reject")
     assert [line.status for line in store.people.reviews(["picture"])] == [
         *("corrected", "corrected", "corrected", "rejected"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +51,9 @@ def test_reviews_of_more_pictures_than_one_query_takes(store: Store) -> None:
     assert store.people.reviews([]) == []
 
 
-def test_prompts_come_newest_first_and_once(store: Store) -> None:
+def test_prompts_come_newest_first_and_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(1.0)
+    monkeypatch.setattr(time, "time", lambda: next(seconds))
     store.people.add_prompts(["b", "a", " ", ""])
     store.people.add_prompts([" c "])
     assert store.people.prompts() == ["c", "b", "a"]

@@ -166,7 +166,7 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_store_of_a_newer_version_is_refused_and_kept(store: Store, path: Path) -> None:
     store.put_answers([answer()])
-    store._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    store._access.connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     with pytest.raises(Blip2Error, match="newer blip2_widget; upgrade this one"):
         Store(path)
     assert store.answers(["k"])
@@ -206,7 +206,7 @@ def test_a_closed_store_is_one_line_that_does_not_call_it_damaged(store: Store) 
 
 def test_a_store_that_cannot_be_written_to_still_answers(store: Store) -> None:
     store.put_features([("f", "i", features())])
-    store._connection.execute("PRAGMA query_only = 1")
+    store._access.connection.execute("PRAGMA query_only = 1")
     assert store.features(["f"]) == {"f": features()}
     with pytest.raises(Blip2Error, match="cannot be used now: attempt to write a readonly"):
         store.put_answers([answer()])
@@ -223,8 +223,8 @@ def test_a_read_only_folder_is_one_line(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_full_disk_is_one_line_and_leaves_what_is_there(store: Store) -> None:
     store.put_answers([answer()])
-    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-    store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    (pages,) = store._access.connection.execute("PRAGMA page_count").fetchone()
+    store._access.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(Blip2Error, match="cannot be used now: database or disk is full"):
         store.put_features((f"f{n}", "i", features(5000)) for n in range(100))
     assert store.answers(["k"]) and store.stats().features == 0
