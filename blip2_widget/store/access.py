@@ -85,7 +85,9 @@ class Access:
             return f"in memory, since {self._why_in_memory}"
         if self._failing_since is None:
             return ""
-        return f"{len(self._waiting)} changes wait to be written, since: {self._failure}"
+        if not self._waiting:
+            return f"it could not be written last: {self._failure}"
+        return f"not all of it in the file yet ({len(self._waiting)} to go): {self._failure}"
 
     def replace_by_memory(self, why: Blip2Error, path: Path) -> None:
         """Go on without the file, beginning with what it holds where it may be read."""
@@ -155,8 +157,7 @@ class Access:
     def close(self) -> None:
         """Write what waits, if that can be, and close the file; nothing can be done afterwards."""
         with self.lock:
-            with suppress(Blip2Error):
-                self._write_waiting()
+            self._end()
             if self._timer is not None:
                 self._timer.cancel()
             atexit.unregister(self._end)
@@ -293,11 +294,14 @@ class Access:
                 _log.warning("what could not be stored: %s", error)
 
     def _end(self) -> None:
-        """Python ends: a last try."""
+        """A last try, with patience: Python ends, or the store is closed."""
         with self.lock, suppress(Exception):
-            self._write_waiting()
             if self._waiting:
-                _log.warning("%s", self.note)
+                self._be_patient(True)
+                self._write_waiting()
+            if self._waiting:
+                _log.warning("the store %s is closed with %d changes that could not be written: %s",
+                    *(self._name, len(self._waiting), self._failure),)
 
     def _be_patient(self, is_patient: bool) -> None:
         seconds = _PATIENCE if is_patient else _NO_PATIENCE
