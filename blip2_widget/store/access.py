@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.store.file import (
-    Damaged,
+    DamagedError,
     Place,
-    ReadOnly,
+    ReadOnlyError,
     is_damage,
     open_file,
     open_memory,
@@ -43,7 +43,7 @@ _LONG = 30.0
 _log = logging.getLogger(__name__)
 
 
-class _Moved(Exception):
+class _MovedError(Exception):
     """The file that is open is not the one at its path any more."""
 
 
@@ -66,13 +66,12 @@ class Access:
         self._failing_since: float | None = None
         self._warned = False
         self._timer: threading.Timer | None = None
-        if path is None:
-            self.connection = open_memory()
-            return
-        try:
-            self._use(*open_file(path))
-        except Damaged as damaged:
-            self._begin_anew(path, damaged)
+        self.connection = open_memory()
+        if path is not None:
+            try:
+                self._use(*open_file(path))
+            except DamagedError as damaged:
+                self._begin_anew(path, damaged)
 
     @property
     def is_in_memory(self) -> bool:
@@ -91,9 +90,10 @@ class Access:
 
     def replace_by_memory(self, why: Blip2Error, path: Path) -> None:
         """Go on without the file, beginning with what it holds where it may be read."""
+        self.connection.close()
         self._place, self._why_in_memory = None, str(why)
         self.connection = open_memory()
-        found = read_only(path, self.connection) if isinstance(why, ReadOnly) else 0
+        found = read_only(path, self.connection) if isinstance(why, ReadOnlyError) else 0
         reads = ", with the answers that it holds" if found else ""
         _log.warning("%s; this session works in memory%s", why, reads)
 
@@ -172,12 +172,12 @@ class Access:
                 self._open_again()
             try:
                 return work()
-            except _Moved:
+            except _MovedError:
                 self._open_again()
             except sqlite3.DatabaseError as error:
                 if self._path is None or self._place is None or not is_damage(error):
                     raise
-                self._begin_anew(self._path, Damaged(self._path, self._place, error))
+                self._begin_anew(self._path, DamagedError(self._path, self._place, error))
             return work()
 
     def _do(self, work: Callable[[sqlite3.Connection], object]) -> None:
@@ -187,7 +187,7 @@ class Access:
         try:
             # Whoever sets the file aside copies it once no transaction is under way.
             if self._is_moved:
-                raise _Moved
+                raise _MovedError
             work(self.connection)
             self.connection.execute("COMMIT")
         except BaseException:
@@ -201,6 +201,7 @@ class Access:
         return path is not None and place is not None and place_of(path) != place
 
     def _use(self, connection: sqlite3.Connection, place: Place) -> None:
+        self.connection.close()
         self.connection, self._place = connection, place
         self._be_patient(self._failing_since is None)
 
@@ -210,15 +211,14 @@ class Access:
         self.connection.close()
         try:
             self._use(*open_file(self._path))
-        except Damaged as damaged:
+        except DamagedError as damaged:
             self._begin_anew(self._path, damaged)
         except Blip2Error as error:
             self.replace_by_memory(error, self._path)
 
-    def _begin_anew(self, path: Path, damaged: Damaged) -> None:
+    def _begin_anew(self, path: Path, damaged: DamagedError) -> None:
         """Set the damaged file aside, unless another process has, and use a new one."""
-        if self._place is not None:
-            self.connection.close()
+        self.connection.close()
         try:
             aside = set_aside(path, damaged.place)
             self._use(*open_file(path))
@@ -228,7 +228,7 @@ class Access:
         if aside is not None:
             _log.warning(
                 "the store %s was damaged (%s): the file is set aside as %s, and a new one is "
-                "begun with %d answers, reviews, prompts and conversations that could be read in it",
+                "begun with the %d answers, reviews and conversations that could be read in it",
                 *(path, damaged.reason, aside.name, rescue(aside, self.connection)),
             )
 
@@ -236,10 +236,8 @@ class Access:
     def _one_line_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:  # or it is closed
+        except sqlite3.Error as error:  # or it is closed
             raise Blip2Error(f"the store {self._name} cannot be used now: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise Blip2Error(f"the store {self._name} is damaged ({error})") from error
 
     @property
     def _name(self) -> str:
@@ -300,8 +298,10 @@ class Access:
                 self._be_patient(True)
                 self._write_waiting()
             if self._waiting:
-                _log.warning("the store %s is closed with %d changes that could not be written: %s",
-                    *(self._name, len(self._waiting), self._failure),)
+                _log.warning(
+                    "the store %s is closed with %d changes that could not be written: %s",
+                    *(self._name, len(self._waiting), self._failure),
+                )
 
     def _be_patient(self, is_patient: bool) -> None:
         seconds = _PATIENCE if is_patient else _NO_PATIENCE

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from blip2_widget.errors import Blip2Error
@@ -18,7 +19,7 @@ Place = tuple[int, int]
 _PATIENCE = 30.0
 
 
-class Damaged(Blip2Error):
+class DamagedError(Blip2Error):
     """A file that is no database, or a broken one; `place` says which file it was."""
 
     def __init__(self, path: Path, place: Place, reason: object) -> None:
@@ -27,7 +28,7 @@ class Damaged(Blip2Error):
         self.reason = reason
 
 
-class ReadOnly(Blip2Error):
+class ReadOnlyError(Blip2Error):
     """A file that is there, and that this user may not write."""
 
 
@@ -50,7 +51,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Place]:
     """A connection in autocommit to the file at a path, made where there is none, with this
     version's schema; and the file's place.
 
-    Raises Damaged, ReadOnly, or another Blip2Error where it can neither be made nor used.
+    Raises DamagedError, ReadOnlyError, or another Blip2Error where it can neither be made nor used.
     """
     while True:
         _make(path)
@@ -61,12 +62,12 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Place]:
         try:
             # Else another process has moved or removed it meanwhile.
             if place is not None and place == place_of(path):
-                _prepare(connection, path)
+                _prepare(connection, path, place)
                 return connection, place
         except sqlite3.DatabaseError as error:
             connection.close()
             if place is not None and is_damage(error):
-                raise Damaged(path, place, error) from error
+                raise DamagedError(path, place, error) from error
             raise Blip2Error(f"the store {path} cannot be used now: {error}") from error
         except BaseException:
             connection.close()
@@ -86,7 +87,7 @@ def _make(path: Path) -> None:
     if path.is_dir():
         raise Blip2Error(f"the store {path} is a folder; move it away")
     if path.is_file() and not _is_writable(path):
-        raise ReadOnly(f"the store {path} is read-only")
+        raise ReadOnlyError(f"the store {path} is read-only")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
@@ -105,7 +106,7 @@ def _is_writable(path: Path) -> bool:
     return all(os.access(each, os.W_OK, effective_ids=as_who) for each in (path, path.parent))
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, place: Place) -> None:
     # Before anything else: a newer version's file is left as it is.
     if not is_current(connection, str(path)):
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -113,10 +114,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         migrate(connection, str(path))
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    if missing := tables_of(open_memory()) - tables_of(connection):
-        place = place_of(path)
-        if place is not None:
-            raise Damaged(path, place, f"it lacks {', '.join(sorted(missing))}")
+    with closing(open_memory()) as memory:
+        missing = tables_of(memory) - tables_of(connection)
+    if missing:
+        raise DamagedError(path, place, f"it lacks {', '.join(sorted(missing))}")
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -55,6 +55,7 @@ def rescue(aside: Path, to: sqlite3.Connection) -> int:
     copied = 0
     with suppress(sqlite3.Error), closing(sqlite3.connect(aside, isolation_level=None)) as damaged:
         with suppress(sqlite3.Error):  # what another process was just writing there is waited for
+            damaged.execute("PRAGMA writable_schema = 1")  # one broken table costs no other
             damaged.execute("BEGIN IMMEDIATE")
         to.execute("BEGIN IMMEDIATE")
         copied = _copy(damaged, to, tables_of(to) - {"aliases", "features"})
@@ -150,8 +151,9 @@ def _rows(
     query = f"SELECT {number_of}, {columns} FROM {table} ORDER BY "
     last = 0
     try:
-        for last, *row in source.execute(query + ", ".join(order)):
+        for number, *row in source.execute(query + ", ".join(order)):
             yield tuple(row)
+            last = number
         return
     except sqlite3.DatabaseError:
         pass

@@ -167,7 +167,9 @@ class Store:
 
     def features(self, keys: Sequence[str]) -> dict[str, Features]:
         """The features stored under keys; asking for them counts as use."""
-        rows = self._access.select("SELECT key, data, dtype, shape FROM features WHERE key IN", keys)
+        rows = self._access.select(
+            "SELECT key, data, dtype, shape FROM features WHERE key IN", keys
+        )
         found = {
             key: Features(data, dtype, tuple(json.loads(shape))) for key, data, dtype, shape in rows
         }

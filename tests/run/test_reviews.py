@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,26 @@ def test_a_store_that_cannot_be_written_costs_no_word_and_one_warning(
         *("corrected", "corrected", "corrected", "rejected"),
     ]
     assert said(Reviews(store)) == ("rejected", False, None)
+
+
+def test_a_word_is_shown_once_it_is_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    reviews, real, seen = Reviews(store), store.people.add_reviews, []
+
+    def looking(lines: Iterable[Review]) -> None:
+        seen.append((said(reviews), reviews.history))
+        real(lines)
+
+    monkeypatch.setattr(store.people, "add_reviews", looking)
+    reviews.act(TARGET, "accept")
+    reviews.act(TARGET, "correct", "two")
+    reviews.undo()
+    reviews.redo()
+    assert seen == [
+        (None, {"undo": 0, "redo": 0}),
+        (("accepted", False, None), {"undo": 1, "redo": 0}),
+        (("corrected", False, "two"), {"undo": 2, "redo": 0}),
+        (("accepted", False, None), {"undo": 1, "redo": 1}),
+    ]
 
 
 def test_a_store_that_cannot_be_read_is_no_reason_to_fail(store: Store) -> None:

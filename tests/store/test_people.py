@@ -15,6 +15,7 @@ import pytest
 from blip2_widget.store import Store
 from tests.store.made import REVIEW
 
+
 @pytest.fixture(params=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(tmp_path / "s.sqlite3") if request.param == "file" else Store.in_memory()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -383,16 +384,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+def fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    return ballast
+
+
 def test_on_a_full_disk_everything_goes_on_and_is_written_when_there_is_room(
     small_disk: Path, opened: Callable[..., Store], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = small_disk / "store.sqlite3"
     store = opened(path)
     store.put_answers([answer("early")])
-    ballast = small_disk / "ballast"
-    with pytest.raises(OSError), ballast.open("wb", buffering=0) as file:  # noqa: PT011
-        while True:
-            file.write(bytes(4096))
+    ballast = fill(small_disk)
     keys = [f"k{n}" for n in range(200)]
     for key in keys:
         store.put_answers([answer(key, "text" * 100)])
@@ -422,9 +429,7 @@ def test_on_a_full_disk_everything_goes_on_and_is_written_when_there_is_room(
 def test_a_disk_that_is_full_from_the_start(
     small_disk: Path, opened: Callable[..., Store], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(OSError), (small_disk / "ballast").open("wb", buffering=0) as file:  # noqa: PT011
-        while True:
-            file.write(bytes(4096))
+    fill(small_disk)
     store = opened(small_disk / "cache" / "store.sqlite3")
     assert "this session works in memory" in line(caplog)
     store.put_answers([answer()])
