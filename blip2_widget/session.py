@@ -10,7 +10,7 @@ from typing import Any
 from blip2_widget.images import Limits
 from blip2_widget.model import DEFAULT, KeptWeights, ModelManager
 from blip2_widget.run import Worker
-from blip2_widget.store import Store, default_path
+from blip2_widget.store import Store, default_path, open_store
 
 
 @dataclass
@@ -57,8 +57,9 @@ class Session:
 
     @cached_property
     def store(self) -> Store:
-        """The store on disk, shared by all kernels of this user."""
-        return Store(max_bytes=int(self.defaults.store_gigabytes * 1e9))
+        """The store on disk, shared by all kernels of this user; one of its own in memory, with a
+        warning, where that cannot be used."""
+        return open_store(max_bytes=int(self.defaults.store_gigabytes * 1e9))
 
     def set_default(self, name: str, value: object) -> None:
         """Set one of the defaults; what is already made by it follows."""

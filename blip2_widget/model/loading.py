@@ -166,13 +166,16 @@ def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
     """The checkpoint's processor, with the traps taken out.
 
     Without `num_query_tokens` it silently inserts no image tokens. Its image backends differ in
-    the last bits, and features are stored, so the Pillow one is pinned.
+    the last bits, and features are stored, so the Pillow one is pinned. And where a tokenizer
+    brings code of its own, transformers would ask whether to run it.
     """
     from transformers import AutoTokenizer, Blip2Processor
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
     image_processor = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, use_fast=True, trust_remote_code=False
+    )
     tokenizer.padding_side = "left"
     return Blip2Processor(image_processor, tokenizer, num_query_tokens=num_query_tokens)
 

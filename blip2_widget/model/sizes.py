@@ -31,6 +31,10 @@ class Sizes:
         return self.vision + self.bridge + self.language_linear + self.language_other
 
 
+#: In bytes, as the format has it.
+_LONGEST_HEADER = 100_000_000
+
+
 def sizes_of_folder(folder: Path) -> Sizes:
     """Sizes of the checkpoint in `folder`; Blip2Error where it has no safetensors weights."""
     files = weights_in(folder)
@@ -41,7 +45,13 @@ def sizes_of_folder(folder: Path) -> Sizes:
         )
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
-        shapes |= {name: tuple(entry["shape"]) for name, entry in header(file).items()}
+        try:
+            shapes |= {name: tuple(entry["shape"]) for name, entry in header(file).items()}
+        except (struct.error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise Blip2Error(
+                f"{file} is no safetensors file, whatever its name; save the model again with "
+                "save_pretrained"
+            ) from None
     return sizes_of_tensors(shapes)
 
 
@@ -84,6 +94,6 @@ def header(file: Path) -> dict[str, Any]:
     """
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(length))
+        header: dict[str, Any] = json.loads(stream.read(min(length, _LONGEST_HEADER)))
     header.pop("__metadata__", None)
     return header

@@ -70,9 +70,15 @@ def status_text(session: Session) -> str:
         )
     if not session.manager.resident():
         lines.append("model     none in memory")
-    stats = session.store.stats()
-    lines.append(
-        f"store     {stats.answers} answers and {stats.features} features of "
-        f"{stats.pictures} pictures, {gigabytes(stats.file_bytes)}"
+    return "\n".join([*lines, f"store     {_store_line(session)}"])
+
+
+def _store_line(session: Session) -> str:
+    try:
+        stats = session.store.stats()
+    except Blip2Error as error:
+        return str(error)
+    return (
+        f"{stats.answers} answers and {stats.features} features of {stats.pictures} pictures, "
+        f"{gigabytes(stats.file_bytes)}" + (f"; {stats.note}" if stats.note else "")
     )
-    return "\n".join(lines)

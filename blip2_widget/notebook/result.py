@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     from blip2_widget.api import Asking
     from blip2_widget.notebook.gallery import Gallery
-
-_log = logging.getLogger(__name__)
 
 #: Seconds between looks at the interrupt while waiting.
 _TICK = 0.1
@@ -72,11 +69,7 @@ class Result:
     @cached_property
     def _people(self) -> Store:
         """Where what people say is kept, whether answers are or not: nobody can compute it."""
-        try:
-            return current().store
-        except Blip2Error as error:
-            _log.warning("%s; what is said here is kept in this session alone", error)
-            return Store.in_memory()
+        return current().store
 
     @cached_property
     def reviews(self) -> Reviews:

@@ -140,8 +140,8 @@ class Answers:
         between: Between,
         remember: bool = False,
     ) -> None:
-        """Compute each distinct answer once, and store it as soon as it is there, with the
-        features it needed.
+        """Compute each distinct answer once, store it as soon as it is there, with the features
+        it needed, and then report it.
 
         `opened` opens the picture of an image key, in another thread; it is called only for
         pictures whose features are not stored. Prompts of like length share a batch. A batch that
@@ -192,9 +192,10 @@ class Answers:
             seconds = (time.monotonic() - began) / len(batch)
             answers = {batch[row]: answer for row, answer in step.finished.items()}
             if answers:
-                reports.settled(answers)
-                done.update(answers)
+                # Stored before it is shown: what was seen is there again, whatever happens next.
                 self._store_answers(answers, seconds)
+                done.update(answers)
+                reports.settled(answers)
             reports.heard({batch[row]: tokens for row, tokens in step.running.items()})
 
     def _store_answers(self, answers: Mapping[Wanted, Answer], seconds: float) -> None:

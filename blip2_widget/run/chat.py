@@ -248,13 +248,18 @@ class Chats:
         error: str | None,
         logprob: float | None = None,
     ) -> None:
+        settled = replace(turn, state=state, answer=answer, error=error, logprob=logprob)
         with self._changed:
             if conversation.asked is not turn:
                 return  # it was settled before, or another took its place
+        # Stored before it is shown: what was seen is there again, whatever happens next.
+        self._keep(conversation, settled)
+        with self._changed:
+            if conversation.asked is not turn:
+                return
             turn.state, turn.answer, turn.error, turn.logprob = state, answer, error, logprob
             conversation.asked = conversation.run = None
             self._changed.notify_all()
-        self._keep(conversation)
         self._announce(conversation)
         self._go_on(conversation)
 
@@ -283,8 +288,9 @@ class Chats:
                 if stored != conversation.kept:
                     conversation.kept, conversation.turns = stored, _turns(stored)
 
-    def _keep(self, conversation: _Conversation) -> None:
-        """Store the turns as they are now, behind those that another has stored meanwhile."""
+    def _keep(self, conversation: _Conversation, settled: Turn | None = None) -> None:
+        """Store the turns as they are now, one of them as it is `settled`, behind those that
+        another has stored meanwhile."""
         if self._store is None:
             return
         people = self._store.people
@@ -294,7 +300,10 @@ class Chats:
                 with self._changed:
                     if stored != conversation.kept:
                         conversation.turns = _merged(conversation, _turns(stored))
-                    turns = [asdict(turn) for turn in conversation.turns]
+                    turns = [
+                        asdict(settled if settled and settled.id == turn.id else turn)
+                        for turn in conversation.turns
+                    ]
                 people.put_conversation(conversation.key, self._model, turns)
                 conversation.kept = turns
             except Blip2Error as error:

@@ -75,7 +75,8 @@ class Reviews:
         self.who = who or _user()
         self._store = store
         self._lock = threading.Lock()
-        self._writing = threading.Lock()
+        #: Held from a word to its being shown; it is stored in between.
+        self._saying = threading.RLock()
         self._loaded: set[str] = set()
         #: The newest by picture, prompt and kind, then by model.
         self._newest: dict[tuple[str, str, str], dict[str, Review]] = {}
@@ -147,40 +148,44 @@ class Reviews:
         if action == "correct" and not text:
             raise Blip2Error("a correction needs a text; reject the answer where there is none")
         self.load([target.image_key])
-        with self._lock:
-            before = self._found(target.image_key, target.text, target.kind, target.model)
+        with self._saying:
+            with self._lock:
+                before = self._found(target.image_key, target.text, target.kind, target.model)
             after = self._after(before, target, action, text)
             if _says(before) == _says(after):
                 return None if before is None or before.is_empty else before
             self._say(after)
-            self._undo.append(_Change(target, before, after))
-            self._redo.clear()
-        self._keep()
+            with self._lock:
+                self._undo.append(_Change(target, before, after))
+                self._redo.clear()
+        self._tell()
         return None if after.is_empty else after
 
     def undo(self) -> list[Target]:
         """Take the last review back; returns what it was of, and nothing where there is none."""
-        with self._lock:
+        with self._saying:
             if not self._undo:
                 return []
-            change = self._undo.pop()
-            self._redo.append(change)
+            change = self._undo[-1]
             self._say(self._again(change.before, change.target))
-        self._keep()
+            with self._lock:
+                self._redo.append(self._undo.pop())
+        self._tell()
         return [change.target]
 
     def redo(self) -> list[Target]:
         """Do again what was taken back last; returns what `undo` does."""
-        with self._lock:
+        with self._saying:
             if not self._redo:
                 return []
-            change = self._redo.pop()
-            self._undo.append(change)
+            change = self._redo[-1]
             self._say(self._again(change.after, change.target))
-        self._keep()
+            with self._lock:
+                self._undo.append(self._redo.pop())
+        self._tell()
         return [change.target]
 
-    # --- under the lock -------------------------------------------------------------------------
+    # --- what is said ---------------------------------------------------------------------------
 
     def _found(self, image_key: str, prompt: str, kind: str, model: str) -> Review | None:
         by_model = self._newest.get((image_key, prompt, kind), {})
@@ -220,9 +225,12 @@ class Reviews:
         )
 
     def _say(self, review: Review) -> None:
-        self._loaded.add(review.image_key)
-        self._take(review)
+        """Store a word, and only then show it: what was seen is there again."""
         self._unsaved.append(review)
+        self._write()
+        with self._lock:
+            self._loaded.add(review.image_key)
+            self._take(review)
 
     def _take(self, review: Review) -> None:
         key = review.image_key, review.prompt, review.kind
@@ -230,24 +238,18 @@ class Reviews:
 
     # --- keeping --------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        """Write what was said before this returns, and tell who shows it."""
-        self._write()
-        for listener in tuple(self._listeners):
-            listener()
-
     def _write(self) -> None:
         """Write what is not yet written, in its order."""
-        with self._writing:
-            with self._lock:
-                saving = list(self._unsaved)
-            try:
-                self._store.people.add_reviews(saving)
-            except Blip2Error as error:
-                self._warn(f"{error}; reviews are kept in this session until they can be stored")
-                return
-            with self._lock:
-                del self._unsaved[: len(saving)]
+        try:
+            self._store.people.add_reviews(self._unsaved)
+        except Blip2Error as error:
+            self._warn(f"{error}; reviews are kept in this session until they can be stored")
+        else:
+            self._unsaved.clear()
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
 
     def _warn(self, message: str) -> None:
         if not self._warned:

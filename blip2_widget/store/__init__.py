@@ -2,7 +2,14 @@
 
 from blip2_widget.store.keys import answer_key, features_key
 from blip2_widget.store.people import People, Review, ReviewStatus
-from blip2_widget.store.store import Features, Store, StoredAnswer, StoreStats, default_path
+from blip2_widget.store.store import (
+    Features,
+    Store,
+    StoredAnswer,
+    StoreStats,
+    default_path,
+    open_store,
+)
 
 __all__ = [
     "Features",
@@ -15,4 +22,5 @@ __all__ = [
     "answer_key",
     "default_path",
     "features_key",
+    "open_store",
 ]

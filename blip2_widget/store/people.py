@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,9 +44,18 @@ class Review:
         return self.status is None and not self.flagged
 
 
+_ADD_REVIEWS = f"INSERT INTO reviews ({_REVIEW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_PROMPTS = (
+    "INSERT INTO prompts VALUES (?, ?, 1) ON CONFLICT (text) "
+    "DO UPDATE SET used_at = max(used_at, excluded.used_at), times = times + 1"
+)
+_PUT_CONVERSATION = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)"
+
+
 class People:
     """The part of a store that nobody can compute again. Each put is one transaction, committed
-    when it returns.
+    when it returns, or, where the file cannot be written now, kept and read with the rest until
+    it can.
 
     Reviews are lines that are only ever added.
     """
@@ -56,19 +64,25 @@ class People:
         self,
         rows: Callable[[str, Sequence[object]], list[tuple[Any, ...]]],
         select: Callable[[str, Sequence[str]], Iterator[tuple[Any, ...]]],
-        transaction: Callable[[], AbstractContextManager[Any]],
+        put: Callable[[str, Sequence[tuple[Any, ...]]], None],
+        waiting: Callable[[str], list[tuple[Any, ...]]],
     ) -> None:
         """`rows` reads a query with its values, `select` one that ends in IN for any number of
-        keys; `transaction` gives the connection's executemany."""
+        keys; `put` writes lines by a query, and `waiting` gives those of a query that are not in
+        the file yet."""
         self._rows = rows
         self._select = select
-        self._transaction = transaction
+        self._put = put
+        self._waiting = waiting
 
     def reviews(self, image_keys: Iterable[str]) -> list[Review]:
         """All that was ever said of pictures, oldest first."""
+        wanted = list(dict.fromkeys(image_keys))
+        # Before the file is read: what is written meanwhile may come twice, but is not missed.
+        waiting = [line for line in self._waiting(_ADD_REVIEWS) if line[0] in wanted]
         query = f"SELECT id, {_REVIEW} FROM reviews WHERE image_key IN"
-        lines = sorted(self._select(query, list(dict.fromkeys(image_keys))))
-        return [Review(*line[1:7], bool(line[7]), *line[8:]) for line in lines]  # type: ignore[call-arg]
+        lines = [line[1:] for line in sorted(self._select(query, wanted))] + waiting
+        return [Review(*line[:6], bool(line[6]), *line[7:]) for line in lines]  # type: ignore[call-arg]
 
     def add_reviews(self, reviews: Iterable[Review]) -> None:
         """Add lines, in this order."""
@@ -79,15 +93,15 @@ class People:
             )
             for one in reviews
         ]
-        with self._transaction() as execute_many:
-            execute_many(
-                f"INSERT INTO reviews ({_REVIEW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", lines
-            )
+        self._put(_ADD_REVIEWS, lines)
 
     def prompts(self) -> list[str]:
         """The prompts asked, newest first and once each."""
+        waiting = sorted(self._waiting(_ADD_PROMPTS), key=lambda line: -line[1])
         query = "SELECT text FROM prompts ORDER BY used_at DESC, text LIMIT ?"
-        return [text for (text,) in self._rows(query, [_MOST_PROMPTS])]
+        stored = self._rows(query, [_MOST_PROMPTS])
+        texts = dict.fromkeys(line[0] for line in (*waiting, *stored))
+        return list(texts)[:_MOST_PROMPTS]
 
     def add_prompts(self, texts: Iterable[str]) -> None:
         """Note that prompts were asked just now, the first one last, so that it is the newest;
@@ -95,24 +109,19 @@ class People:
         asked = [text.strip() for text in texts if text.strip()]
         now = time.time()
         # Those of one call differ in time, so that they keep their order.
-        lines = [(text, now - at * 1e-6) for at, text in enumerate(asked)]
-        with self._transaction() as execute_many:
-            execute_many(
-                "INSERT INTO prompts VALUES (?, ?, 1) ON CONFLICT (text) "
-                "DO UPDATE SET used_at = max(used_at, excluded.used_at), times = times + 1",
-                lines,
-            )
+        self._put(_ADD_PROMPTS, [(text, now - at * 1e-6) for at, text in enumerate(asked)])
 
     def conversation(self, image_key: str, model: str) -> list[dict[str, Any]]:
         """The turns about a picture with a checkpoint, as they were put; none at first."""
+        waiting = [
+            line[2] for line in self._waiting(_PUT_CONVERSATION) if line[:2] == (image_key, model)
+        ]
         query = "SELECT turns FROM conversations WHERE image_key = ? AND model = ?"
-        for (turns,) in self._rows(query, [image_key, model]):
+        for turns in (*waiting[-1:], *(line[0] for line in self._rows(query, [image_key, model]))):
             found: list[dict[str, Any]] = json.loads(turns)
             return found
         return []
 
     def put_conversation(self, image_key: str, model: str, turns: Sequence[dict[str, Any]]) -> None:
         """Keep the turns in place of those that were kept before."""
-        line = (image_key, model, json.dumps(turns), time.time())
-        with self._transaction() as execute_many:
-            execute_many("INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)", [line])
+        self._put(_PUT_CONVERSATION, [(image_key, model, json.dumps(turns), time.time())])

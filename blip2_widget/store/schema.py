@@ -71,23 +71,37 @@ def _third(connection: sqlite3.Connection) -> None:
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third]
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring a file up to this version's schema, in one transaction.
+def is_current(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether a file has this version's schema already.
 
     Raises Blip2Error for a file that a newer version has written.
     """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise Blip2Error(
+            f"the store {path} was written by a newer blip2_widget; upgrade this one "
+            "(pip install -U blip2-widget), or move that file away"
+        )
+    return bool(version == len(MIGRATIONS))
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring a file up to this version's schema, in one transaction. Raises as `is_current`."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise Blip2Error(
-                f"the store {path} was written by a newer blip2_widget; upgrade this one "
-                "(pip install -U blip2-widget), or move that file away"
-            )
-        for migration in MIGRATIONS[version:]:
-            migration(connection)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        if not is_current(connection, path):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            for migration in MIGRATIONS[version:]:
+                migration(connection)
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite itself rolls back on a full disk
+            connection.execute("ROLLBACK")
         raise
+
+
+def tables_of(connection: sqlite3.Connection) -> set[str]:
+    """The names of a file's tables, SQLite's own aside."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    return {name for (name,) in connection.execute(query)}

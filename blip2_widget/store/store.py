@@ -6,10 +6,9 @@ import json
 import math
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,14 +16,22 @@ from typing import Any, Literal
 import platformdirs
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.store.access import Access
 from blip2_widget.store.people import People
-from blip2_widget.store.schema import migrate
 
 #: A local file as it was when it was read: absolute path, bytes, time of change in ns.
 Identity = tuple[str, int, int]
 
-#: Keys in one query; SQLite's own limit on variables was 999 before version 3.32.
-_CHUNK = 500
+#: The most that features take where there is no file to keep them.
+_MOST_IN_MEMORY = 1 << 30
+
+_ANSWER = (
+    "key, features_key, image_key, model, revision, variant, prompt, settings, text, seconds, "
+    "created_at, logprob"
+)
+_PUT_ANSWERS = (
+    f"INSERT OR REPLACE INTO answers ({_ANSWER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class StoreStats:
-    """What the store holds. Bytes count features alone, and the file with all there is."""
+    """What the store holds. Bytes count features alone, and the file with all there is; `note` is
+    the store's."""
 
     path: str
     pictures: int
@@ -68,10 +76,11 @@ class StoreStats:
     feature_bytes: int
     answers: int
     file_bytes: int
+    note: str = ""
 
     def __str__(self) -> str:
         return (
-            f"{self.path}\n"
+            f"{self.path}\n{self.note}{self.note and chr(10)}"
             f"{self.answers} answers, {self.features} features "
             f"({self.feature_bytes / 1e6:.1f} MB) of {self.pictures} pictures; "
             f"the file takes {self.file_bytes / 1e6:.1f} MB"
@@ -85,54 +94,54 @@ def default_path() -> Path:
     return cache / "store.sqlite3"
 
 
+def open_store(path: Path | None = None, *, max_bytes: int = 4 << 30) -> Store:
+    """The store in a file, or in memory where the file cannot be used, which one warning says."""
+    path = path or default_path()
+    try:
+        return Store(path, max_bytes=max_bytes)
+    except Blip2Error as error:
+        store = Store.in_memory()
+        store.path, store.max_bytes = path, max_bytes
+        store._access.replace_by_memory(error, path)
+        return store
+
+
 class Store:
     """Aliases of files, features and answers, shared by threads and processes; and, as `people`,
     what people said of them.
 
     Features are kept to `max_bytes`, give or take a hundredth; the least recently used go first.
-    Answers are small and stay. Each put is one transaction.
+    Answers are small and stay. Each put is one transaction. Where the file cannot be written now,
+    answers wait, and are read with the rest, until it can; features and aliases, which are quickly
+    made again, are left out.
     """
 
     def __init__(self, path: Path | None = None, *, max_bytes: int = 4 << 30) -> None:
+        """Raises Blip2Error where the file cannot be used; a damaged one is set aside for a new
+        one."""
         self.path = path or default_path()
-        self.max_bytes = max_bytes
-        self._lock = threading.RLock()
-        # Private, since prompts and answers say what someone looks at.
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path.touch(mode=0o600)
-        except OSError as error:
-            raise Blip2Error(
-                f"the store {self.path} cannot be made ({error.strerror}); set BLIP2_WIDGET_CACHE "
-                "to a folder that you can write to, or write --no-cache"
-            ) from None
-        with self._one_line_errors():
-            self._open(str(self.path))
+        self._begin(Access(self.path), max_bytes)
 
     @classmethod
     def in_memory(cls) -> Store:
         """A store that nobody shares and that ends with the process."""
         store = cls.__new__(cls)
         store.path = Path(":memory:")
-        store.max_bytes = 1 << 30
-        store._lock = threading.RLock()
-        store._open(":memory:")
+        store._begin(Access(None), _MOST_IN_MEMORY)
         return store
 
-    def _open(self, name: str) -> None:
+    def _begin(self, access: Access, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._access = access
         #: Bytes of features put here since all were added up; at first nobody knows how many.
         self._unsummed: float = math.inf
-        self._connection = sqlite3.connect(
-            name, timeout=30, isolation_level=None, check_same_thread=False
-        )
-        execute = self._connection.execute
-        execute("PRAGMA busy_timeout = 30000")
-        execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _switch_to_wal(self._connection)
-        execute("PRAGMA synchronous = NORMAL")
-        migrate(self._connection, name)
         #: What people said, asked and talked about.
-        self.people = People(self._rows, self._select, self._transaction)
+        self.people = People(access.rows, access.select, access.put, access.waiting)
+
+    @property
+    def note(self) -> str:
+        """Why what is put is not in the file; empty where it is."""
+        return self._access.note
 
     # --- aliases --------------------------------------------------------------------------------
 
@@ -140,7 +149,7 @@ class Store:
         """Image keys of the files that are as they were when they were last read."""
         wanted = {identity[0]: identity for identity in identities}
         found = {}
-        for path, size, mtime_ns, key in self._select(
+        for path, size, mtime_ns, key in self._access.select(
             "SELECT path, size, mtime_ns, image_key FROM aliases WHERE path IN", list(wanted)
         ):
             if wanted[path] == (path, size, mtime_ns):
@@ -149,26 +158,27 @@ class Store:
 
     def put_aliases(self, keys: Mapping[Identity, str]) -> None:
         """Remember the image keys of files; a file's earlier key is replaced."""
-        with self._transaction() as execute_many:
-            execute_many(
-                "INSERT OR REPLACE INTO aliases VALUES (?, ?, ?, ?)",
-                [(*identity, key) for identity, key in keys.items()],
-            )
+        rows = [(*identity, key) for identity, key in keys.items()]
+        self._access.try_to(
+            lambda to: to.executemany("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?, ?)", rows)
+        )
 
     # --- features -------------------------------------------------------------------------------
 
     def features(self, keys: Sequence[str]) -> dict[str, Features]:
         """The features stored under keys; asking for them counts as use."""
-        rows = self._select("SELECT key, data, dtype, shape FROM features WHERE key IN", keys)
+        rows = self._access.select(
+            "SELECT key, data, dtype, shape FROM features WHERE key IN", keys
+        )
         found = {
             key: Features(data, dtype, tuple(json.loads(shape))) for key, data, dtype, shape in rows
         }
         if found:
-            now = time.time()
+            uses = [(time.time(), key) for key in found]
             # What was found is found, even where its use cannot be noted.
-            with suppress(Blip2Error), self._transaction() as execute_many:
-                execute_many(
-                    "UPDATE features SET used_at = ? WHERE key = ?", [(now, key) for key in found]
+            with suppress(Blip2Error):
+                self._access.try_to(
+                    lambda to: to.executemany("UPDATE features SET used_at = ? WHERE key = ?", uses)
                 )
         return found
 
@@ -179,41 +189,46 @@ class Store:
             (key, image, one.data, one.dtype, json.dumps(one.shape), len(one.data), now)
             for key, image, one in items
         ]
-        with self._transaction() as execute_many:
-            execute_many("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            self._evict(sum(row[5] for row in rows))
 
-    def _evict(self, added: int) -> None:
+        def put(to: sqlite3.Connection) -> None:
+            to.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._evict(to, sum(row[5] for row in rows))
+
+        self._access.try_to(put)
+
+    def _evict(self, store: sqlite3.Connection, added: int) -> None:
         # Adding up reads a line for every picture there is: not after each put of a few.
         self._unsummed += added
-        if self._unsummed < self.max_bytes / 100:
+        most = self.max_bytes
+        if self._access.is_in_memory:
+            most = min(most, _MOST_IN_MEMORY)
+        if self._unsummed < most / 100:
             return
         self._unsummed = 0
-        execute = self._connection.execute
-        (total,) = execute("SELECT coalesce(sum(nbytes), 0) FROM features").fetchone()
-        if total <= self.max_bytes:
+        (total,) = store.execute("SELECT coalesce(sum(nbytes), 0) FROM features").fetchone()
+        if total <= most:
             return
         # A tenth below the cap, so that not every put evicts.
-        excess, going = total - int(0.9 * self.max_bytes), []
-        for key, size in execute("SELECT key, nbytes FROM features ORDER BY used_at, key"):
+        excess, going = total - int(0.9 * most), []
+        for key, size in store.execute("SELECT key, nbytes FROM features ORDER BY used_at, key"):
             if excess <= 0:
                 break
             going.append((key,))
             excess -= size
-        self._connection.executemany("DELETE FROM features WHERE key = ?", going)
+        store.executemany("DELETE FROM features WHERE key = ?", going)
 
     # --- answers --------------------------------------------------------------------------------
 
     def answers(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
         """The answers stored under keys."""
-        rows = self._select(
-            "SELECT key, features_key, image_key, model, revision, variant, prompt, settings, "
-            "text, seconds, created_at, logprob FROM answers WHERE key IN",
-            keys,
-        )
+        # Before the file is read: what is written meanwhile is found in one of the two.
+        waiting = {row[0]: row for row in self._access.waiting(_PUT_ANSWERS)}
+        rows = self._access.select(f"SELECT {_ANSWER} FROM answers WHERE key IN", keys)
+        found = {row[0]: row for row in rows}
+        found |= {key: waiting[key] for key in keys if key in waiting}
         return {
-            row[0]: StoredAnswer(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
-            for row in rows
+            key: StoredAnswer(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
+            for key, row in found.items()
         }
 
     def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
@@ -226,28 +241,21 @@ class Store:
             )
             for one in answers
         ]
-        with self._transaction() as execute_many:
-            execute_many(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-            )
+        self._access.put(_PUT_ANSWERS, rows)
 
     # --- the whole ------------------------------------------------------------------------------
 
     def stats(self) -> StoreStats:
         """How much is stored, counted now."""
-        with self._lock, self._one_line_errors():
-            execute = self._connection.execute
-            count, size = execute(
-                "SELECT count(*), coalesce(sum(nbytes), 0) FROM features"
-            ).fetchone()
-            (answers,) = execute("SELECT count(*) FROM answers").fetchone()
-            (pictures,) = execute(
-                "SELECT count(*) FROM (SELECT image_key FROM features "
-                "UNION SELECT image_key FROM answers)"
-            ).fetchone()
-            (pages,) = execute("PRAGMA page_count").fetchone()
-            (page,) = execute("PRAGMA page_size").fetchone()
-        return StoreStats(str(self.path), pictures, count, size, answers, pages * page)
+        rows = self._access.rows
+        ((count, size),) = rows("SELECT count(*), coalesce(sum(nbytes), 0) FROM features")
+        ((answers,),) = rows("SELECT count(*) FROM answers")
+        ((pictures,),) = rows(
+            "SELECT count(*) FROM (SELECT image_key FROM features "
+            "UNION SELECT image_key FROM answers)"
+        )
+        ((pages,),), ((page,),) = rows("PRAGMA page_count"), rows("PRAGMA page_size")
+        return StoreStats(str(self.path), pictures, count, size, answers, pages * page, self.note)
 
     def clear(self, what: Literal["all", "answers", "features"] = "all") -> None:
         """Delete what was computed, and give the space back to the disk.
@@ -255,73 +263,16 @@ class Store:
         What people said stays, since nobody can compute it again.
         """
         tables = ["answers", "features", "aliases"] if what == "all" else [what]
-        with self._transaction():
+
+        def delete(store: sqlite3.Connection) -> None:
             for table in tables:
-                self._connection.execute(f"DELETE FROM {table}")
-        with self._lock, self._one_line_errors():
-            # execute would step it once, which frees one page; executescript runs it to its end.
-            self._connection.executescript("PRAGMA incremental_vacuum")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                store.execute(f"DELETE FROM {table}")
+
+        if "answers" in tables:
+            self._access.drop_waiting(_PUT_ANSWERS)
+        self._access.do(delete)
+        self._access.give_back()
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
-        with self._lock:
-            self._connection.close()
-
-    # --- access ---------------------------------------------------------------------------------
-
-    def _select(self, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query that ends in IN, for any number of keys."""
-        for at in range(0, len(keys), _CHUNK):
-            chunk = keys[at : at + _CHUNK]
-            marks = ", ".join("?" * len(chunk))
-            yield from self._rows(f"{query} ({marks})", chunk)
-
-    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Rows of a query, read to its end."""
-        with self._lock, self._one_line_errors():
-            return self._connection.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """All or nothing, and the write lock from the start: a reader that turns writer halfway
-        could be refused however long it is ready to wait."""
-        with self._lock, self._one_line_errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection.executemany
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite itself rolls back on a full disk
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _one_line_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:  # locked for long, read-only, disk full
-            raise Blip2Error(f"the store {self.path} cannot be used now: {error}") from error
-        except sqlite3.ProgrammingError as error:  # closed: the file itself is well
-            raise Blip2Error(f"the store {self.path} cannot be used now: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise Blip2Error(
-                f"the store {self.path} is damaged ({error}); move that file away and go on"
-            ) from error
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Let readers and a writer work side by side.
-
-    The switch is refused at once, whatever the busy timeout, while another process that starts
-    at the same moment makes it; the file keeps it, so waiting a little is enough.
-    """
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+        self._access.close()

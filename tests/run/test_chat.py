@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -387,6 +387,24 @@ def test_what_was_typed_is_kept_before_it_is_answered() -> None:
     again = Chats(column, lambda row: "key", looking, model="demo", store=store)
     assert again.turns(0) == [Turn(BROWN, state="cancelled")]
     assert again.wait(0, 0)
+
+
+def test_an_answer_is_shown_once_the_turn_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "s.sqlite3")
+    chats, real, shown = chats_over([SCENE], store), store.people.put_conversation, []
+
+    def looking(key: str, model: str, turns: Sequence[dict[str, Any]]) -> None:
+        conversation = chats._conversations[key]
+        shown.append((turns[0]["state"], conversation.turns[0].state))
+        real(key, model, turns)
+
+    monkeypatch.setattr(store.people, "put_conversation", looking)
+    chats.say(0, BROWN)
+    assert said(chats) == [(BROWN, "yes")]
+    assert shown[-1] == ("done", "running")
+    assert said(chats_over([SCENE], Store(store.path))) == [(BROWN, "yes")]
 
 
 def test_a_store_that_fails_costs_one_warning(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,13 +142,13 @@ def test_many_pictures_are_read_in_few_queries(
     for number in range(20):
         writer.act(replace(TARGET, image_key=f"k{number}"), "accept")
     queries: list[str] = []
-    real = store._rows
+    real = store._access.rows
 
     def counting(query: str, values: object) -> object:
         queries.append(query)
         return real(query, values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "_rows", counting)
+    monkeypatch.setattr(store._access, "rows", counting)
     reviews = Reviews(store)
     reviews.load(f"k{number}" for number in range(1500))
     assert len(queries) == 3
@@ -160,7 +161,7 @@ def test_a_store_that_cannot_be_written_costs_no_word_and_one_warning(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     reviews = Reviews(store)
-    store._connection.execute("PRAGMA query_only = 1")
+    store._access.connection.execute("PRAGMA query_only = 1")
     with caplog.at_level(logging.WARNING):
         reviews.act(TARGET, "correct", "two")
         reviews.act(TARGET, "flag")
@@ -168,12 +169,32 @@ def test_a_store_that_cannot_be_written_costs_no_word_and_one_warning(
     assert len(caplog.records) == 1 and "kept in this session" in caplog.text
     reviews.undo()
     assert said(reviews) == ("corrected", False, "two")
-    store._connection.execute("PRAGMA query_only = 0")
+    store._access.connection.execute("PRAGMA query_only = 0")
     reviews.act(TARGET, "reject")
     assert [line.status for line in store.people.reviews(["picture"])] == [
         *("corrected", "corrected", "corrected", "rejected"),
     ]
     assert said(Reviews(store)) == ("rejected", False, None)
+
+
+def test_a_word_is_shown_once_it_is_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    reviews, real, seen = Reviews(store), store.people.add_reviews, []
+
+    def looking(lines: Iterable[Review]) -> None:
+        seen.append((said(reviews), reviews.history))
+        real(lines)
+
+    monkeypatch.setattr(store.people, "add_reviews", looking)
+    reviews.act(TARGET, "accept")
+    reviews.act(TARGET, "correct", "two")
+    reviews.undo()
+    reviews.redo()
+    assert seen == [
+        (None, {"undo": 0, "redo": 0}),
+        (("accepted", False, None), {"undo": 1, "redo": 0}),
+        (("corrected", False, "two"), {"undo": 2, "redo": 0}),
+        (("accepted", False, None), {"undo": 1, "redo": 1}),
+    ]
 
 
 def test_a_store_that_cannot_be_read_is_no_reason_to_fail(store: Store) -> None:

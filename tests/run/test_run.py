@@ -507,7 +507,7 @@ def test_images_that_are_opened_lazily_are_read_by_one_thread_at_a_time(
 def test_a_store_that_cannot_be_written_costs_no_answer(
     paths: list[str], own_session: Session
 ) -> None:
-    connection = own_session.store._connection
+    connection = own_session.store._access.connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     result = blip2_widget.caption(paths).wait(60)
@@ -659,8 +659,7 @@ def test_damaged_features_are_computed_again(
     store = own_session.store
     for damage in ("data = substr(data, 1, 7)", "dtype = 'nothing'", "shape = '{'"):
         store.clear("answers")
-        with store._transaction():
-            store._connection.execute(f"UPDATE features SET {damage}")
+        store._access.connection.execute(f"UPDATE features SET {damage}")
         assert answers(blip2_widget.caption(paths)) == expected
     assert caplog.text.count("computed again") == 3
 

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
-import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from blip2_widget.store import Review, Store, StoredAnswer
-
-REVIEW = Review(
-    image_key="picture",
-    prompt="how many dogs?",
-    kind="question",
-    model="opt-2.7b",
-    variant="cpu-int4",
-    status="corrected",
-    flagged=True,
-    text="naïve 😀\ntwo",
-    model_text="three",
-    who="ada",
-    when=1.5,
-)
+from blip2_widget.store import Store
+from tests.store.made import REVIEW
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -49,7 +37,9 @@ def test_reviews_of_more_pictures_than_one_query_takes(store: Store) -> None:
     assert store.people.reviews([]) == []
 
 
-def test_prompts_come_newest_first_and_once(store: Store) -> None:
+def test_prompts_come_newest_first_and_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(1.0)
+    monkeypatch.setattr(time, "time", lambda: next(seconds))
     store.people.add_prompts(["b", "a", " ", ""])
     store.people.add_prompts([" c "])
     assert store.people.prompts() == ["c", "b", "a"]
@@ -81,7 +71,6 @@ _KILLED = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.store.test_people import REVIEW
 from blip2_widget.run import Reviews, Target
 from blip2_widget.store import Store
 store = Store(Path(sys.argv[1]))
@@ -110,35 +99,3 @@ def test_a_killed_kernel_loses_no_word(tmp_path: Path) -> None:
     assert (review.status, review.text, review.who) == ("corrected", "two dogs", "ada")
     assert people.conversation("picture", "demo") == [{"question": "q"}]
     assert people.prompts() == ["a prompt"]
-
-
-#: A file as version 2 made it, statement by statement; it is not to follow later changes.
-_VERSION_2 = """
-CREATE TABLE aliases (path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    image_key TEXT NOT NULL, PRIMARY KEY (path)) WITHOUT ROWID;
-CREATE TABLE features (key TEXT PRIMARY KEY, image_key TEXT NOT NULL, data BLOB NOT NULL,
-    dtype TEXT NOT NULL, shape TEXT NOT NULL, nbytes INTEGER NOT NULL, used_at REAL NOT NULL);
-CREATE INDEX features_by_use ON features (used_at, nbytes);
-CREATE TABLE answers (key TEXT PRIMARY KEY, features_key TEXT NOT NULL, image_key TEXT NOT NULL,
-    model TEXT NOT NULL, revision TEXT NOT NULL, variant TEXT NOT NULL, prompt TEXT NOT NULL,
-    settings TEXT NOT NULL, text TEXT NOT NULL, seconds REAL, created_at REAL NOT NULL);
-ALTER TABLE answers ADD COLUMN logprob REAL;
-INSERT INTO answers VALUES ('k', 'f', 'i', 'm', 'r', 'v', 'p', '{}', 'two', 0.5, 1.0, -0.5);
-PRAGMA user_version = 2;
-"""
-
-
-def test_a_file_of_version_2_becomes_one_of_version_3_with_all_that_it_held(tmp_path: Path) -> None:
-    path = tmp_path / "s.sqlite3"
-    with sqlite3.connect(path) as old:
-        old.executescript(_VERSION_2)
-    old.close()
-    store = Store(path)
-    kept = StoredAnswer("k", "f", "i", "m", "r", "v", "p", {}, "two", 0.5, 1.0, -0.5)
-    assert store.answers(["k"]) == {"k": kept}
-    store.people.add_reviews([REVIEW])
-    store.close()
-    again = Store(path)
-    assert again.people.reviews(["picture"]) == [REVIEW]
-    (version,) = sqlite3.connect(path).execute("PRAGMA user_version").fetchone()
-    assert version == 3

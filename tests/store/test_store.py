@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +15,8 @@ from hypothesis import strategies as st
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.run.features import pack, unpack
-from blip2_widget.store import Features, Store, StoredAnswer
-from blip2_widget.store.schema import MIGRATIONS
+from blip2_widget.store import Store
+from tests.store.made import answer, features
 
 
 @pytest.fixture
@@ -32,25 +29,6 @@ def store(path: Path) -> Iterator[Store]:
     opened = Store(path)
     yield opened
     opened.close()
-
-
-def features(size: int = 100) -> Features:
-    return Features(bytes(size), "bfloat16", (1, size // 2))
-
-
-def answer(key: str = "k", text: str = "two dogs") -> StoredAnswer:
-    return StoredAnswer(
-        key=key,
-        features_key="f",
-        image_key="i",
-        model="opt-2.7b",
-        revision="59a1ef6c",
-        variant="cpu-bf16",
-        prompt="Question: how many? Answer:",
-        settings={"max_new_tokens": 30},
-        text=text,
-        seconds=0.5,
-    )
 
 
 def test_answers_come_back_whole_and_from_another_store_too(store: Store, path: Path) -> None:
@@ -164,70 +142,10 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
     assert Store().path == tmp_path / "own" / "store.sqlite3"
 
 
-def test_a_store_of_a_newer_version_is_refused_and_kept(store: Store, path: Path) -> None:
-    store.put_answers([answer()])
-    store._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    with pytest.raises(Blip2Error, match="newer blip2_widget; upgrade this one"):
-        Store(path)
-    assert store.answers(["k"])
-
-
-def test_a_file_that_is_no_store_is_one_line_and_kept(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"this is something else entirely" * 100)
-    with pytest.raises(Blip2Error, match="is damaged") as caught:
-        Store(path)
-    assert "\n" not in str(caught.value)
-    assert path.read_bytes().startswith(b"this is something else")
-
-
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Blip2Error, match="BLIP2_WIDGET_CACHE"):
-        Store(tmp_path / "file" / "store.sqlite3")
-
-
-def test_a_store_damaged_inside_is_one_line(store: Store, path: Path) -> None:
-    store.put_features((f"f{n}", "i", features(5000)) for n in range(20))
-    store.close()
-    page = 4096
-    whole = path.read_bytes()
-    path.write_bytes(whole[:page] + b"\xff" * (len(whole) - page))
-    with pytest.raises(Blip2Error, match="is damaged") as caught:
-        Store(path).stats()
-    assert "\n" not in str(caught.value)
-
-
 def test_a_closed_store_is_one_line_that_does_not_call_it_damaged(store: Store) -> None:
     store.close()
     with pytest.raises(Blip2Error, match="cannot be used now: Cannot operate on a closed"):
         store.answers(["k"])
-
-
-def test_a_store_that_cannot_be_written_to_still_answers(store: Store) -> None:
-    store.put_features([("f", "i", features())])
-    store._connection.execute("PRAGMA query_only = 1")
-    assert store.features(["f"]) == {"f": features()}
-    with pytest.raises(Blip2Error, match="cannot be used now: attempt to write a readonly"):
-        store.put_answers([answer()])
-
-
-def test_a_read_only_folder_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:  # root, which tests may run as, is never refused
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(Blip2Error, match=r"cannot be made \(Permission denied\); set BLIP2_WIDGET"):
-        Store(path)
-
-
-def test_a_full_disk_is_one_line_and_leaves_what_is_there(store: Store) -> None:
-    store.put_answers([answer()])
-    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-    store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(Blip2Error, match="cannot be used now: database or disk is full"):
-        store.put_features((f"f{n}", "i", features(5000)) for n in range(100))
-    assert store.answers(["k"]) and store.stats().features == 0
 
 
 # --- side by side ---------------------------------------------------------------------------------
@@ -252,38 +170,3 @@ def test_threads_share_a_store(store: Store) -> None:
         thread.join()
     assert errors == []
     assert (store.stats().answers, store.stats().features) == (240, 240)
-
-
-_PROCESS = """
-import sys, time
-from pathlib import Path
-from blip2_widget.store import Features, Store
-path, name, go = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-print("ready", flush=True)
-while not go.exists():
-    pass
-store = Store(path)
-for n in range(40):
-    store.put_features([(f"{name}-{n}", "i", Features(bytes(5000), "float32", (1, 1250)))])
-    assert store.features([f"{name}-{n}"])
-"""
-
-
-def test_processes_that_start_at_once_share_a_store(path: Path, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PROCESS, str(path), str(name), str(go)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ,
-            text=True,
-        )
-        for name in range(4)
-    ]
-    for process in processes:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    go.touch()
-    ends = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0, 0], ends
-    assert Store(path).stats().features == 160
