@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names, is_dataset, named_values, with_column
 from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, same
 from blip2_widget.scores import wilson
@@ -23,6 +24,25 @@ def row_values(frame: Any, name: str) -> list[object]:
         return named_values(frame, name)
     column = frame[name]
     return list(column.to_pylist() if hasattr(column, "to_pylist") else column)  # pyarrow's
+
+
+def rows_of(column: Column, values: Any) -> Any:
+    """A value for each row of a column: of the frame's column by its name, of a pandas Series by
+    its index where the column has some of its rows, and else as they are. Raises Blip2Error where
+    there is no such column, and where their number is another.
+    """
+    if isinstance(values, str):
+        if column.frame is None:
+            raise Blip2Error(
+                f"{values!r} names no column, since there is no frame; give the values"
+            )
+        return row_values(column.frame, values)
+    count = len(column.values)
+    if len(values) != count and hasattr(values, "iloc") and values.index.is_unique:
+        values = values.reindex(column.index)
+    if len(values) != count:
+        raise Blip2Error(f"there are {len(values)} references for {count} rows; give one for each")
+    return values
 
 
 def take_rows(frame: Any, rows: Sequence[int]) -> Any:

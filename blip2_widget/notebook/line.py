@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "cpu-fp32,cpu-int8",
     "retry": "ask again what failed or was stopped, of a result or of the last one:  "
     "%blip2 retry dogs",
+    "score": "score answers against references, worst first:  %blip2 score dogs --refs df.answer",
     "models": "list the checkpoints and what each needs on this machine",
     "status": "show what is in memory, what is in use by default, and what is stored",
     "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",
@@ -135,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--refresh", action="store_true", help="compute again what is stored")
     add("--no-cache", action="store_true", help="neither read nor write the store")
     add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
+    add("--refs", metavar="COLUMN", help="score: the right texts, one or several a row")
+    add("--rule", choices=["vqa", "gqa"], default="vqa", help="score: whose rule is right")
+    add("--spice", action="store_true", help="score: SPICE too, which takes long")
     add("--wait", action="store_true", help="end the cell only when the run has ended")
     add(
         "--display",

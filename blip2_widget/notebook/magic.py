@@ -95,12 +95,14 @@ class Blip2Magics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         if options.sub != "compare" and (options.models or options.variants):
             raise Blip2Error("--models and --variants are for compare; write -m or --variant")
+        if options.sub != "score" and (options.refs or options.spice):
+            raise Blip2Error("--refs and --spice are for score; take them off this line")
         if options.sub in ("caption", "ask", "compare", "explore"):
             return self._look(options, cell, names)
         if options.sub == "chat" and cell is None:
             return self._chat(options, names)
-        if options.sub == "retry" and cell is None:
-            return self._retry(options, names)
+        if options.sub in ("retry", "score") and cell is None:
+            return getattr(self, f"_{options.sub}")(options, names)
         if cell is not None:
             raise Blip2Error(f"%%blip2 {options.sub} takes no body; write %blip2 {options.sub}")
         too_many = options.words[_MOST_WORDS[options.sub] :]
@@ -159,16 +161,7 @@ class Blip2Magics(Magics):
 
     def _retry(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         """Go on with a result, or with the last one that a line made."""
-        if len(options.words) > 1:
-            raise Blip2Error("%blip2 retry takes one result, or nothing for the last one")
-        result = target(options.words[0], names)[0] if options.words else self._last
-        if result is None:
-            raise Blip2Error("nothing was asked in this kernel yet; run a cell, then retry it")
-        if not isinstance(result, Result):
-            raise Blip2Error(
-                f"{options.words[0]} is a {type(result).__name__}; give a result, "
-                "such as -o binds: %blip2 retry dogs"
-            )
+        result = self._result(options, names)
         given = grammar.options_given(options)
         usual = grammar.options_given(grammar.parse("retry"))
         if other := next((name for name in given if given[name] != usual[name]), None):
@@ -183,6 +176,40 @@ class Blip2Magics(Magics):
         if options.out:
             self.shell.user_ns[options.out] = result
         return _shown(result.retry(), options)
+
+    def _score(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
+        """Score a result; below the scores stands its gallery, the worst first."""
+        result = self._result(options, names)
+        if options.refs is None:
+            raise Blip2Error(
+                "score needs what is right: %blip2 score dogs --refs df.answer, a text or a list "
+                "of texts a row"
+            )
+        _check_name(options.out)
+        references = target(options.refs, names)[0]
+        score = result.score(references, rule=options.rule, spice=options.spice)
+        if options.out:
+            self.shell.user_ns[options.out] = score
+        if options.quiet or options.display == "none":
+            return None
+        display(score.rows if options.display == "table" else score)
+        return result if options.display == "widget" else None
+
+    def _result(self, options: argparse.Namespace, names: dict[str, Any]) -> Result:
+        """The result that a line is about, or the last one that a line made."""
+        if len(options.words) > 1:
+            raise Blip2Error(f"%blip2 {options.sub} takes one result, or nothing for the last one")
+        found = target(options.words[0], names)[0] if options.words else self._last
+        if found is None:
+            raise Blip2Error(
+                f"nothing was asked in this kernel yet; ask something, then {options.sub} it"
+            )
+        if not isinstance(found, Result):
+            raise Blip2Error(
+                f"{options.words[0]} is a {type(found).__name__}; give a result, "
+                f"such as -o binds: %blip2 {options.sub} dogs"
+            )
+        return found
 
     def _chat(self, options: argparse.Namespace, names: dict[str, Any]) -> None:
         """Print a conversation, which is the same on every run: saved notebooks are compared."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -13,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from blip2_widget.data.frames import agreement_frame, error_frame, long_frame, wide_frame
+from blip2_widget.data.frames import (
+    agreement_frame,
+    error_frame,
+    long_frame,
+    rows_of,
+    wide_frame,
+)
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Board, Progress, Reviews, Run
+from blip2_widget.scores import Rule, Score, score_answers, score_captions
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
 
@@ -146,6 +154,45 @@ class Result:
                 f"{first['picture']}: {first['error']}"
             )
         return self
+
+    def score(
+        self,
+        references: Any,
+        name: str | None = None,
+        *,
+        rule: Rule = "vqa",
+        spice: bool = False,
+        seed: int = 0,
+    ) -> Score:
+        """Score the model's own answers, corrections aside, once the run has ended.
+
+        `references` is a column's name in the frame, or has for each row one text or several (a
+        pandas Series is taken by its index); `name` is the column of answers, the first where it
+        is left out. Captions are scored by CIDEr-D and the others, answers by VQA's accuracy, or
+        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, and shows the
+        worst first. Raises Blip2Error as `wait`, and where there is nothing to score.
+        """
+        self.wait()
+        board, at = self.board, self.board.place(name)
+        rows = range(len(board))
+        cells = [board.cell(row, at) for row in rows]
+        texts, right = [cell.answer for cell in cells], rows_of(board.column, references)
+        index = list(board.column.index)
+        if board.prompts[at].kind == "caption":
+            score = score_captions(texts, right, index=index, spice=spice, seed=seed)
+        else:
+            confidence = [None if c.logprob is None else math.exp(c.logprob) for c in cells]
+            score = score_answers(
+                texts, right, confidence=confidence, index=index, rule=rule, seed=seed
+            )
+        leading = score.metrics[0]
+        found = dict(zip(score.places, leading.rows.tolist(), strict=True))
+        others = len(board.prompts) > 1
+        column = board.put(
+            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, found.get
+        )
+        self.gallery.show(sort=f"column:{column}")
+        return score
 
     def cancel(self) -> None:
         """Stop the run; what was answered stays."""

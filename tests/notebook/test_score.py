@@ -1,0 +1,92 @@
+"""Scores of a result against references: the numbers, and the gallery's worst first."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from PIL import Image
+
+import blip2_widget
+from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
+from blip2_widget.notebook.result import Result
+from blip2_widget.session import Session
+from tests.notebook.conftest import RunCell
+
+
+@pytest.fixture
+def result(own_session: Session) -> Result:
+    own_session.defaults.model = "demo"
+    frame = demo.samples().set_index(pd.Index([f"row {at}" for at in range(32)]))
+    asked = blip2_widget.ask(frame.image, {"said": "what is the color of the shape?"}, frame=frame)
+    return asked.wait(60)
+
+
+def test_answers_are_scored_and_the_worst_are_shown_first(result: Result) -> None:
+    said = result.df.said
+    wrong = ["row 3", "row 7"]
+    right = said.where(~said.index.isin(wrong), "none of these")
+    score = result.score(right)
+    assert score.metrics[0].name == "VQA accuracy" and score.metrics[0].value == 30 / 32
+    assert list(score.rows["row"][:2]) == wrong and score.reliability.ece >= 0
+    assert list(result.gallery.filtered)[:2] == [3, 7]
+    assert list(result.df["VQA accuracy"].loc[wrong]) == [0, 0]
+
+    # Scored again it is the same column, by other references.
+    assert result.score(said).metrics[0].value == 1.0
+    assert (
+        list(result.df.columns).count("VQA accuracy") == 1 and result.df["VQA accuracy"].min() == 1
+    )
+
+
+def test_corrections_are_a_person_s_and_not_scored(result: Result) -> None:
+    before = list(result.answers.answer)
+    key = result.board.pictures.key_of(0)
+    cell = result.board.cell(0, 0)
+    from blip2_widget.run import target_of
+
+    result.reviews.act(target_of(result.board, 0, 0)(), "correct", "something else")
+    assert result.reviews.get(key, cell.prompt, cell.kind, "demo") is not None
+    assert result.score(before).metrics[0].value == 1.0
+
+
+def test_captions_are_scored_by_their_own_metrics(own_session: Session) -> None:
+    own_session.defaults.model = "demo"
+    frame = demo.samples()
+    result = blip2_widget.caption(frame.image, frame=frame, n=4).wait(60)
+    score = result.score("caption")
+    names = [metric.name for metric in score.metrics]
+    assert names[0] == "CIDEr-D" and "BLEU-4" in names and len(score) == 4
+    assert list(result.gallery.columns)[-1] == {"name": "CIDEr-D", "kind": "computed"}
+
+
+def test_references_that_do_not_fit_are_one_line(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    own_session.defaults.model = "demo"
+    result = blip2_widget.ask(noise[:2], "what?")
+    with pytest.raises(Blip2Error, match="3 references for 2 rows"):
+        result.score(["a", "b", "c"])
+    with pytest.raises(Blip2Error, match="names no column"):
+        result.score("answer")
+    with pytest.raises(Blip2Error, match="there is no column 'b'"):
+        result.score(["a", "b"], "b")
+
+
+def test_a_line_scores_prints_and_shows(run_cell: RunCell, shell: InteractiveShell) -> None:
+    shell.user_ns["df"] = demo.samples().head(6)
+    run_cell('%blip2 ask df.image "what is the color of the shape?" -m demo -o said --wait -q')
+    shell.user_ns["answers"] = list(shell.user_ns["df"].answer)
+    outcome = run_cell("%blip2 score said --refs df.answer -o score")
+    assert "VQA accuracy" in outcome.text + str(outcome.outputs[0].data["text/plain"])
+    assert outcome.galleries == 1
+    first = shell.user_ns["score"].summary
+    run_cell("%blip2 score --refs answers -q -o score")
+    pd.testing.assert_frame_equal(shell.user_ns["score"].summary, first)
+    for cell, part in (
+        ("%blip2 score said", "score needs what is right"),
+        ("%blip2 score df --refs df.answer", "df is a DataFrame; give a result"),
+        ("%blip2 caption df.image --refs df.answer", "--refs and --spice are for score"),
+    ):
+        assert part in str(run_cell(cell, fails=True).error)
