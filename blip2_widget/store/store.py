@@ -79,12 +79,12 @@ class StoreStats:
     note: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.path}\n{self.note}{self.note and chr(10)}"
+        held = (
             f"{self.answers} answers, {self.features} features "
             f"({self.feature_bytes / 1e6:.1f} MB) of {self.pictures} pictures; "
             f"the file takes {self.file_bytes / 1e6:.1f} MB"
         )
+        return "\n".join(line for line in (self.path, self.note, held) if line)
 
 
 def default_path() -> Path:

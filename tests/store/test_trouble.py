@@ -367,6 +367,7 @@ def test_a_session_goes_on_in_memory_and_says_so(
     assert "cannot be made" in line(caplog)
     assert "; in memory, since the store " in status_text(own_session).splitlines()[-1]
     assert again.reviews.get("picture", "how many?", "question", "demo")
+    assert str(own_session.store.stats()).splitlines()[1].startswith("in memory, since the store")
 
 
 # --- full, or locked ------------------------------------------------------------------------------
