@@ -167,7 +167,9 @@ def compare(
     title, start = options.pop("title", None), options.pop("start", True)
     column, asking = _asking(images, **options)
     askings = [
-        dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
+        dataclasses.replace(
+            asking, model=m or asking.model, variant=v or asking.variant, imports=False
+        )
         for m, v in makers
     ]
     runs: list[Run] = []
@@ -265,6 +267,8 @@ class Asking:
     batch_size: int | None
     refresh: bool
     cache: bool
+    #: Whether answers that came from elsewhere are taken, too.
+    imports: bool = True
     #: Whether waiting for answers raises where some have failed.
     raises: bool = False
     #: Of how many rows the column's are the first, or were drawn: as `n` and `sample` were given.
@@ -329,10 +333,11 @@ class Asking:
 
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
+        talking = dataclasses.replace(self, imports=False)  # the model is asked, and nobody else
         return Chats(
             self.column,
             pictures.key_of,
-            lambda column, prompt, anew: self.about(column, anew).run([prompt]),
+            lambda column, prompt, anew: talking.about(column, anew).run([prompt]),
             model=parse(self.model).known_as,
             store=store,
         )
@@ -367,6 +372,7 @@ class Asking:
             worker=session.worker,
             batch_size=self.batch_size,
             refresh=self.refresh,
+            imports=self.imports,
             limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,

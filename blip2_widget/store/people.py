@@ -1,4 +1,4 @@
-"""What people said: of answers, in conversations, and which prompts they asked."""
+"""What people said: of answers, elsewhere, in conversations, and which prompts they asked."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _MOST_PROMPTS = 200
 _REVIEW = (
     "image_key, prompt, kind, model, variant, status, flagged, text, model_text, who, created_at"
 )
+_IMPORTED = "image_key, prompt, kind, text, source, model, created_at"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,23 @@ class Review:
     def is_empty(self) -> bool:
         """Whether it says no more than that an earlier word was taken back."""
         return self.status is None and not self.flagged
+
+
+@dataclass(frozen=True)
+class ImportedText:
+    """An answer that somebody else gave: to a prompt with its kind, about a picture.
+
+    `source` is the file that it came from, `model` what made it there, None where nobody knows;
+    `created_at` is in Unix seconds.
+    """
+
+    image_key: str
+    prompt: str
+    kind: str
+    text: str
+    source: str
+    model: str | None
+    created_at: float
 
 
 class People:
@@ -82,6 +100,24 @@ class People:
         with self._transaction() as execute_many:
             execute_many(
                 f"INSERT INTO reviews ({_REVIEW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", lines
+            )
+
+    def imported(self, image_keys: Iterable[str]) -> list[ImportedText]:
+        """The texts that came from elsewhere about pictures, in no order."""
+        if not self._rows("SELECT EXISTS (SELECT 1 FROM imported)", [])[0][0]:
+            return []
+        query = f"SELECT {_IMPORTED} FROM imported WHERE image_key IN"
+        return [ImportedText(*line) for line in self._select(query, list(dict.fromkeys(image_keys)))]
+
+    def put_imported(self, texts: Iterable[ImportedText]) -> None:
+        """Keep texts; an earlier one to the same prompt about the same picture is replaced."""
+        lines = [
+            (one.image_key, one.prompt, one.kind, one.text, one.source, one.model, one.created_at)
+            for one in texts
+        ]
+        with self._transaction() as execute_many:
+            execute_many(
+                f"INSERT OR REPLACE INTO imported ({_IMPORTED}) VALUES (?, ?, ?, ?, ?, ?, ?)", lines
             )
 
     def prompts(self) -> list[str]:

@@ -249,10 +249,11 @@ class Store:
             (page,) = execute("PRAGMA page_size").fetchone()
         return StoreStats(str(self.path), pictures, count, size, answers, pages * page)
 
-    def clear(self, what: Literal["all", "answers", "features"] = "all") -> None:
+    def clear(self, what: Literal["all", "answers", "features", "imported"] = "all") -> None:
         """Delete what was computed, and give the space back to the disk.
 
-        What people said stays, since nobody can compute it again.
+        What people said stays, since nobody can compute it again; what was imported goes only
+        where it is named.
         """
         tables = ["answers", "features", "aliases"] if what == "all" else [what]
         with self._transaction():
