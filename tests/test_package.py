@@ -14,7 +14,7 @@ import pytest
 import blip2_widget
 
 PACKAGE = Path(blip2_widget.__file__).parent
-ROOMS = ("data", "demo", "images", "model", "notebook", "run", "store", "view")
+ROOMS = ("data", "demo", "formats", "images", "model", "notebook", "run", "store", "view")
 
 #: The rooms each room may import, itself aside. The demo's scripts train and ask like any user.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,8 +23,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"demo"},
     "run": {"images", "model", "store"},
     "data": {"images", "run"},
+    "formats": {"images", "run", "store"},
     "view": set(),
-    "notebook": {"data", "images", "model", "run", "store", "view"},
+    "notebook": {"data", "formats", "images", "model", "run", "store", "view"},
 }
 
 HEAVY = ("torch", "transformers", "bitsandbytes", "accelerate", "pandas")
@@ -84,16 +85,17 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "chat",
         "compare",
         "explore",
+        "import_answers",
         "load_ipython_extension",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
     assert all(
         getattr(blip2_widget, name).__doc__
-        for name in ("ask", "caption", "chat", "compare", "explore")
+        for name in ("ask", "caption", "chat", "compare", "explore", "import_answers")
     )
 
 
-@pytest.mark.parametrize("name", ["images", "model", "run", "store", "view"])
+@pytest.mark.parametrize("name", ["formats", "images", "model", "run", "store", "view"])
 def test_every_room_says_what_is_public(name: str) -> None:
     room = __import__(f"blip2_widget.{name}", fromlist=["__all__"])
     assert len(room.__all__) == len(set(room.__all__))
@@ -139,7 +141,7 @@ def test_every_folder_of_the_package_is_a_known_room() -> None:
 def test_rooms_use_each_others_public_surface_only() -> None:
     private = [
         f"{file.relative_to(PACKAGE)}: {node.module}"
-        for room in ("images", "model", "run", "store", "view")
+        for room in ("formats", "images", "model", "run", "store", "view")
         for file in PACKAGE.rglob("*.py")
         if file.relative_to(PACKAGE).parts[0] not in (room, "demo")
         for node in _imports(ast.parse(file.read_text(encoding="utf-8")))

@@ -21,7 +21,8 @@ class Record:
 
     `answer` is the one that counts, `model_answer` the model's own, `corrected` a person's. Of an
     imported answer `source` is the file that it came from, and stands for the model where nobody
-    knows that. Times are in Unix seconds.
+    knows that. `checkpoint` is what reviews go by: the one that was asked. Times are in Unix
+    seconds.
     """
 
     row: Any
@@ -46,6 +47,7 @@ class Record:
     revision: str | None
     variant: str
     answered_at: float | None
+    checkpoint: str
 
 
 def records_of(
@@ -89,4 +91,5 @@ def _record(
         revision=None if imported else run.located.commit,
         variant="imported" if imported else run.variant.name,
         answered_at=cell.answered_at,
+        checkpoint=run.located.checkpoint.known_as,
     )

@@ -347,9 +347,7 @@ class Run:
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
             answer = stored[wanted[task]]
-            self._grid.answer(
-                task, answer.text, answer.logprob, cached=True, at=answer.created_at
-            )
+            self._grid.answer(task, answer.text, answer.logprob, cached=True, at=answer.created_at)
         self._announce({task.row for task in given})
         return {task: want for task, want in wanted.items() if task not in given}
 

@@ -107,7 +107,9 @@ class People:
         if not self._rows("SELECT EXISTS (SELECT 1 FROM imported)", [])[0][0]:
             return []
         query = f"SELECT {_IMPORTED} FROM imported WHERE image_key IN"
-        return [ImportedText(*line) for line in self._select(query, list(dict.fromkeys(image_keys)))]
+        return [
+            ImportedText(*line) for line in self._select(query, list(dict.fromkeys(image_keys)))
+        ]
 
     def put_imported(self, texts: Iterable[ImportedText]) -> None:
         """Keep texts; an earlier one to the same prompt about the same picture is replaced."""
