@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.data.frames import row_values, take_rows
@@ -17,6 +18,7 @@ from blip2_widget.session import current
 from blip2_widget.store import Store
 
 if TYPE_CHECKING:
+    from blip2_widget.formats import Imported
     from blip2_widget.notebook.result import Result
 
 #: Seconds between looks at the interrupt while waiting.
@@ -167,7 +169,9 @@ def compare(
     title, start = options.pop("title", None), options.pop("start", True)
     column, asking = _asking(images, **options)
     askings = [
-        dataclasses.replace(asking, model=m or asking.model, variant=v or asking.variant)
+        dataclasses.replace(
+            asking, model=m or asking.model, variant=v or asking.variant, imports=False
+        )
         for m, v in makers
     ]
     runs: list[Run] = []
@@ -182,6 +186,49 @@ def compare(
     for run in runs:
         board.add(run.start() if start else run)
     return Result(board, askings, started=start)
+
+
+def import_answers(
+    path: str | Path,
+    images: Any = None,
+    *,
+    frame: Any = None,
+    format: str | None = None,
+    column: str | None = None,
+    text: str | None = None,
+    kind: str | None = None,
+    prompt: str | None = None,
+    dry_run: bool = False,
+) -> Imported:
+    """Take earlier texts in from a file or folder, so that runs compute only what is missing.
+
+    `path` is what `Result.export` writes, or anything in these formats: Parquet, CSV, JSON Lines,
+    COCO captions, WebDataset, an imagefolder, a saved Dataset, a folder of pictures with texts
+    beside them. `images` is the column that the texts are about, as in `ask`; without it they are
+    about the pictures that the file holds or names. Options, all by name:
+
+    - `format`: its name ("coco"), where neither the path's end nor what is there says it.
+    - `column`, `text`: the file's columns that name the pictures, and that hold the texts.
+    - `kind`: "caption" or "question"; `prompt`: the question, or how every caption begins.
+    - `dry_run`: only say what would come in.
+
+    From then on `caption` and `ask` give these texts as the answers to that prompt about those
+    pictures, and `.answers` says where they came from; `compare` and `refresh=True` ask the model.
+    What people said of the answers comes in, too. Returns what came in, with the rows that did not
+    as `.errors`. Raises Blip2Error where the file cannot be read.
+    """
+    from blip2_widget.formats import Meaning, import_texts
+
+    session = current()
+    return import_texts(
+        Path(path).expanduser(),
+        session.store,
+        target=None if images is None else read_column(images, frame=frame),
+        format=format,
+        meaning=Meaning(column, text, kind, prompt),
+        limits=session.defaults.limits,
+        keep=not dry_run,
+    )
 
 
 def _run(
@@ -265,6 +312,8 @@ class Asking:
     batch_size: int | None
     refresh: bool
     cache: bool
+    #: Whether answers that came from elsewhere are taken, too.
+    imports: bool = True
     #: Whether waiting for answers raises where some have failed.
     raises: bool = False
     #: Of how many rows the column's are the first, or were drawn: as `n` and `sample` were given.
@@ -329,10 +378,11 @@ class Asking:
 
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
+        talking = dataclasses.replace(self, imports=False)  # the model is asked, and nobody else
         return Chats(
             self.column,
             pictures.key_of,
-            lambda column, prompt, anew: self.about(column, anew).run([prompt]),
+            lambda column, prompt, anew: talking.about(column, anew).run([prompt]),
             model=parse(self.model).known_as,
             store=store,
         )
@@ -367,6 +417,7 @@ class Asking:
             worker=session.worker,
             batch_size=self.batch_size,
             refresh=self.refresh,
+            imports=self.imports,
             limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,

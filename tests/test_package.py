@@ -14,7 +14,7 @@ import pytest
 import blip2_widget
 
 PACKAGE = Path(blip2_widget.__file__).parent
-ROOMS = ("data", "demo", "images", "model", "notebook", "run", "scores", "store", "view")
+ROOMS = ("data", "demo", "formats", "images", "model", "notebook", "run", "scores", "store", "view")
 
 #: The rooms each room may import, itself aside. The demo's scripts train and ask like any user.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -24,8 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"images", "model", "store"},
     "scores": set(),
     "data": {"images", "run", "scores"},
+    "formats": {"images", "run", "store"},
     "view": set(),
-    "notebook": {"data", "images", "model", "run", "store", "view"},
+    "notebook": {"data", "formats", "images", "model", "run", "scores", "store", "view"},
 }
 
 HEAVY = ("torch", "transformers", "bitsandbytes", "accelerate", "pandas")
@@ -85,16 +86,17 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "chat",
         "compare",
         "explore",
+        "import_answers",
         "load_ipython_extension",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
     assert all(
         getattr(blip2_widget, name).__doc__
-        for name in ("ask", "caption", "chat", "compare", "explore")
+        for name in ("ask", "caption", "chat", "compare", "explore", "import_answers")
     )
 
 
-@pytest.mark.parametrize("name", ["images", "model", "run", "scores", "store", "view"])
+@pytest.mark.parametrize("name", ["formats", "images", "model", "run", "scores", "store", "view"])
 def test_every_room_says_what_is_public(name: str) -> None:
     room = __import__(f"blip2_widget.{name}", fromlist=["__all__"])
     assert len(room.__all__) == len(set(room.__all__))
@@ -140,7 +142,7 @@ def test_every_folder_of_the_package_is_a_known_room() -> None:
 def test_rooms_use_each_others_public_surface_only() -> None:
     private = [
         f"{file.relative_to(PACKAGE)}: {node.module}"
-        for room in ("images", "model", "run", "scores", "store", "view")
+        for room in ("formats", "images", "model", "run", "scores", "store", "view")
         for file in PACKAGE.rglob("*.py")
         if file.relative_to(PACKAGE).parts[0] not in (room, "demo")
         for node in _imports(ast.parse(file.read_text(encoding="utf-8")))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names, is_dataset, named_values, with_column
-from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, same
+from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, records_of, same
 from blip2_widget.scores import wilson
 
 if TYPE_CHECKING:
@@ -118,38 +118,25 @@ def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
 
     lines = []
     for row in range(len(board)):
-        for at, prompt in enumerate(board.prompts):
-            cell, run = board.cell(row, at), board.run_of(at)
-            if cell.state == "unasked":
-                continue
-            review = review_of(row, at) if review_of else None
-            lines.append(
-                {
-                    "row": board.column.index[row],
-                    "picture": board.column.labels[row],
-                    "name": prompt.name,
-                    "prompt": cell.prompt,
-                    "answer": cell.answer,
-                    "logprob": cell.logprob,
-                    "state": cell.state,
-                    "error": cell.error,
-                    "cached": cell.cached,
-                    "model": run.located.checkpoint.name,
-                    "variant": run.variant.name,
-                    "review": review.status if review else None,
-                    "flagged": bool(review and review.flagged),
-                    "corrected": review.text if review else None,
-                    "reviewer": review.who if review else None,
-                    "reviewed_at": pd.Timestamp(review.when, unit="s") if review else None,
-                }
-            )
+        label = board.column.labels[row]
+        for record in records_of(board, row, review_of):
+            known = {name: getattr(record, name) for name in COLUMNS}
+            times = {name: _timestamp(known[name]) for name in ("answered_at", "reviewed_at")}
+            lines.append(known | {"picture": label, "answer": record.model_answer} | times)
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _timestamp(seconds: float | None) -> pd.Timestamp | None:
+    import pandas as pd
+
+    return None if seconds is None else pd.Timestamp(seconds, unit="s")
 
 
 #: The columns of `long_frame`, which are there where it has no line as well.
 COLUMNS = [
     *("row", "picture", "name", "prompt", "answer", "logprob", "state", "error", "cached"),
-    *("model", "variant", "review", "flagged", "corrected", "reviewer", "reviewed_at"),
+    *("model", "revision", "variant", "answered_at", "source"),
+    *("review", "flagged", "corrected", "reviewer", "reviewed_at"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from blip2_widget.images.columns import Column, read_column
 from blip2_widget.images.datasets import is_dataset, named_values, with_column
+from blip2_widget.images.encoded import Encoded, encoded, size_of
 from blip2_widget.images.errors import ImageError, reason_of
 from blip2_widget.images.identity import file_identity, image_key
 from blip2_widget.images.limits import Limits
@@ -11,10 +12,12 @@ from blip2_widget.images.thumbnail import still, thumbnail
 
 __all__ = [
     "Column",
+    "Encoded",
     "ImageError",
     "Limits",
     "column_names",
     "column_of",
+    "encoded",
     "file_identity",
     "find_pictures",
     "image_key",
@@ -24,6 +27,7 @@ __all__ = [
     "named_values",
     "read_column",
     "reason_of",
+    "size_of",
     "still",
     "thumbnail",
     "with_column",

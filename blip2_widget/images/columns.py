@@ -69,6 +69,13 @@ class Column:
 
         return LazyValues(label, range(len(self.values)))
 
+    def address(self, row: int) -> str:
+        """The path or URL of a row's picture, its label where it has none."""
+        try:
+            return _address(self.head(row)) or self.labels[row]
+        except Exception:  # as for `value`
+            return self.labels[row]
+
     def take(self, rows: Sequence[int], frame: Any) -> Column:
         """The column of these rows alone, and of a frame that has them."""
         index = self.index.take(list(rows)) if hasattr(self.index, "take") else rows
@@ -180,15 +187,20 @@ def _column(
 
 def _file_name(value: Any) -> str:
     """The name of a picture that is a file or has an address, "" of another."""
-    if isinstance(value, dict):
-        value = value.get("path")
-    if isinstance(value, str | Path) and not str(value).startswith("data:"):
-        path = str(value)
+    if path := _address(value):
         if "://" in path:  # of a URL neither the query nor the archive that it lies in
             path = path.partition("?")[0].partition("::")[0]
         path = path.replace("\\", "/").rstrip("/")
         return path.rpartition("/")[2]
     return ""
+
+
+def _address(value: Any) -> str:
+    """The path or URL of a picture that is a file or has an address, "" of another."""
+    if isinstance(value, dict):
+        value = value.get("path")
+    is_one = isinstance(value, str | Path) and not str(value).startswith("data:")
+    return str(value) if is_one else ""
 
 
 def _name(name: object) -> str | None:

@@ -9,6 +9,8 @@ import stat
 import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def load_image(value: Any, limits: Limits | None = None) -> Image.Image:
     greatest value. Raises ImageError, and nothing else, where it is none or is beyond the limits.
     """
     limits = limits or Limits()
-    try:
+    with image_errors(value):
         image = _open(value, limits)
         if image.width * image.height > limits.pixels:
             raise ImageError(
@@ -48,6 +50,13 @@ def load_image(value: Any, limits: Limits | None = None) -> Image.Image:
             with _shared:
                 image.load()
         return _to_rgb(_upright(image))
+
+
+@contextmanager
+def image_errors(value: Any) -> Iterator[None]:
+    """Whatever goes wrong with a value as an ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -80,24 +89,13 @@ def is_missing(value: Any) -> bool:
 
 def _open(value: Any, limits: Limits) -> Image.Image:
     """A Pillow image whose size is known and whose pixels need not be read yet."""
-    if is_missing(value):
+    if is_missing(_inner(value)):
         raise ImageError("missing", "there is no picture in this row")
     if isinstance(value, Image.Image):
         return value
-    if isinstance(value, dict) and {"bytes", "path"} & value.keys():
-        return _open(value["bytes"] if value.get("bytes") else value.get("path"), limits)
-    if isinstance(value, str):
-        return open_bytes(_read_text(value, limits), shortly(value))
-    if isinstance(value, bytes | bytearray | memoryview):
-        return open_bytes(value, shortly(value))
-    if hasattr(value, "__fspath__"):
-        return open_bytes(_read_file(Path(value), limits), shortly(value))
-    if hasattr(value, "read"):
-        with _shared:
-            if getattr(value, "seekable", bool)():
-                value.seek(0)
-            data = value.read()
-        return open_bytes(data, shortly(value))
+    data = file_bytes(value, limits)
+    if data is not None:
+        return open_bytes(data, shortly(_inner(value)))
     if hasattr(value, "detach"):  # a torch tensor, known without importing torch
         tensor = value.detach().cpu()
         value = (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
@@ -107,6 +105,31 @@ def _open(value: Any, limits: Limits) -> Image.Image:
         "unsupported",
         f"{shortly(value)} is no picture; give a path, URL, bytes, array or Pillow image",
     )
+
+
+def file_bytes(value: Any, limits: Limits) -> Any:
+    """The bytes of the file that a value is or names; None of a picture that is no file, such as an
+    array. Raises what reading them does."""
+    value = _inner(value)
+    if isinstance(value, str):
+        return _read_text(value, limits) if value else None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return value
+    if hasattr(value, "__fspath__"):
+        return _read_file(Path(value), limits)
+    if hasattr(value, "read") and not isinstance(value, Image.Image):
+        with _shared:
+            if getattr(value, "seekable", bool)():
+                value.seek(0)
+            return value.read()
+    return None
+
+
+def _inner(value: Any) -> Any:
+    """What of Hugging Face's {"bytes", "path"} is there; of others the value itself."""
+    if isinstance(value, dict) and {"bytes", "path"} & value.keys():
+        return value["bytes"] if value.get("bytes") else value.get("path")
+    return value
 
 
 def _read_text(text: str, limits: Limits) -> bytes:

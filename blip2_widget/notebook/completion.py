@@ -11,6 +11,7 @@ from IPython.core.completer import (
 from IPython.core.getipython import get_ipython
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.formats import FORMATS
 from blip2_widget.model import MIXED, NAMES, names
 from blip2_widget.notebook.line import CLEARED, PARSER, SUBCOMMANDS, split
 
@@ -19,6 +20,8 @@ _VALUES = {
     "--model": names,
     "--variant": lambda: ["auto", *NAMES, *MIXED],
     "--display": lambda: ["widget", "table", "none"],
+    "--format": lambda: list(FORMATS),
+    "--kind": lambda: ["caption", "question"],
     "--on-error": lambda: ["null", "raise"],
 }
 _CACHE = ["stats", "path", "clear"]

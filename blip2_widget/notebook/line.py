@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.formats import FORMATS
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -26,17 +27,20 @@ SUBCOMMANDS = {
     "retry": "ask again what failed or was stopped, of a result or of the last one:  "
     "%blip2 retry dogs",
     "score": "score answers against references, worst first:  %blip2 score dogs --refs df.answer",
+    "export": "write answers to a file:  %blip2 export dogs dogs.parquet [--format imagefolder]",
+    "import": "take earlier answers in:  %blip2 import old.csv df.image [--text caption]",
     "models": "list the checkpoints and what each needs on this machine",
     "status": "show what is in memory, what is in use by default, and what is stored",
     "use": "set defaults:  %blip2 use -m demo --variant cpu-bf16",
     "unload": "give models' memory back:  %blip2 unload [-m demo]",
     "cache": "the store of features and answers:  %blip2 cache [stats | path | clear [answers | "
-    "features | weights | all]]",
+    "features | imported | weights | all]]",
     "help": "show this help",
 }
 
-#: What `cache clear` can clear; weights are those that were quantised.
-CLEARED = ("answers", "features", "weights", "all")
+#: What `cache clear` can clear; weights are those that were quantised. What was imported is not
+#: among all, since nothing can compute it again.
+CLEARED = ("answers", "features", "imported", "weights", "all")
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
@@ -139,6 +143,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--refs", metavar="COLUMN", help="score: the right texts, one or several a row")
     add("--rule", choices=["vqa", "gqa"], default="vqa", help="score: whose rule is right")
     add("--spice", action="store_true", help="score: SPICE too, which takes long")
+    add(
+        "--format",
+        metavar="F",
+        type=_bare,
+        help=f"export, import: {', '.join(FORMATS)}",
+    )
+    add(
+        "--column",
+        metavar="NAME",
+        type=_bare,
+        help="export: only this column of answers; import: the file's column of pictures",
+    )
+    add("--overwrite", action="store_true", help="export: replace what is there")
+    add("--text", metavar="NAME", type=_bare, help="import: the file's column of texts")
+    add("--kind", choices=["caption", "question"], help="import: what the texts are")
+    add("--prompt", metavar="TEXT", type=_bare, help="import: the question that the texts answer")
     add("--wait", action="store_true", help="end the cell only when the run has ended")
     add(
         "--display",
@@ -166,6 +186,11 @@ def parse(line: str) -> argparse.Namespace:
         hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(SUBCOMMANDS)}"
         raise Blip2Error(f"%blip2 has no {options.sub!r}; {hint}")
     return options
+
+
+def path_in(word: str) -> str:
+    """A path as it is written in a line: bare, or in quotes."""
+    return _bare(word)
 
 
 def options_given(options: argparse.Namespace) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import keyword
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -99,9 +100,7 @@ class Blip2Magics(Magics):
             raise Blip2Error("--refs and --spice are for score; take them off this line")
         if options.sub in ("caption", "ask", "compare", "explore"):
             return self._look(options, cell, names)
-        if options.sub == "chat" and cell is None:
-            return self._chat(options, names)
-        if options.sub in ("retry", "score") and cell is None:
+        if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
             return getattr(self, f"_{options.sub}")(options, names)
         if cell is not None:
             raise Blip2Error(f"%%blip2 {options.sub} takes no body; write %blip2 {options.sub}")
@@ -227,6 +226,52 @@ class Blip2Magics(Magics):
         if not options.quiet:
             for question, answer in turns:
                 print(f"Q: {question}\nA: {answer}")
+
+    def _export(self, options: argparse.Namespace, names: dict[str, Any]) -> None:
+        if len(options.words) != 2:
+            raise Blip2Error("export takes a result and a path: %blip2 export dogs dogs.parquet")
+        expression, word = options.words
+        result, path = target(expression, names)[0], Path(grammar.path_in(word)).expanduser()
+        if not isinstance(result, Result):
+            raise Blip2Error(
+                f"{expression} is a {type(result).__name__} and no result; bind one with -o NAME"
+            )
+        if options.dry_run:
+            print(f"would write {result.progress.done} answers to {path}")
+            return
+        if options.wait:
+            result.wait()
+        written = result.write(path, options.format, options.column, options.overwrite)
+        progress = result.progress
+        left = progress.total - progress.done
+        still = f"; {left:,} are not there yet (--wait waits for them)" if left else ""
+        if not options.quiet:
+            print(f"wrote {written:,} answer{'' if written == 1 else 's'} to {path}{still}")
+
+    def _import(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
+        if not 1 <= len(options.words) <= 2:
+            raise Blip2Error(
+                "import takes a path and the column that it is about: "
+                "%blip2 import old.csv df.image"
+            )
+        _check_name(options.out)
+        images, frame = target(options.words[1], names) if options.words[1:] else (None, None)
+        imported = api.import_answers(
+            grammar.path_in(options.words[0]),
+            images,
+            frame=frame,
+            format=options.format,
+            column=options.column,
+            text=options.text,
+            kind=options.kind,
+            prompt=options.prompt,
+            dry_run=options.dry_run,
+        )
+        if options.out:
+            self.shell.user_ns[options.out] = imported
+        if not options.quiet:
+            print(imported)
+        return None
 
     def _models(self, _options: argparse.Namespace) -> Any:
         return models_frame()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
@@ -22,6 +23,7 @@ from blip2_widget.data.frames import (
     wide_frame,
 )
 from blip2_widget.errors import Blip2Error
+from blip2_widget.formats import Answers, format_to_write, to_dataset
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Board, Progress, Reviews, Run
 from blip2_widget.scores import Rule, Score, score_answers, score_captions
@@ -127,6 +129,42 @@ class Result:
     def agreement(self) -> pd.DataFrame:
         """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | None = None,
+        columns: str | Sequence[str] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the answers that are there to a file or folder, whole or not at all.
+
+        The path's end says the format: .parquet, .csv, .jsonl, .json (COCO captions), .tar
+        (WebDataset); `format` names the others: "imagefolder", "dataset", "sidecar". `columns` are
+        the columns of answers that are meant. Returns the path. Raises Blip2Error where something
+        is there already and not to be overwritten, and where it cannot be written.
+        """
+        path = Path(path).expanduser()
+        self.write(path, format, columns, overwrite)
+        return path
+
+    def write(
+        self,
+        path: Path,
+        format: str | None,
+        columns: str | Sequence[str] | None,
+        overwrite: bool,
+    ) -> int:
+        """The same; returns how many answers were written."""
+        return format_to_write(path, format).write(self._written(columns), path, overwrite)
+
+    def to_dataset(self, columns: str | Sequence[str] | None = None) -> Any:
+        """The answers as a Hugging Face Dataset, each with its picture."""
+        return to_dataset(self._written(columns))
+
+    def _written(self, columns: str | Sequence[str] | None) -> Answers:
+        limits = current().defaults.limits
+        return Answers(self.board, self.reviews.over(self.board), columns, limits)
 
     def wait(self, timeout: float | None = None) -> Result:
         """Block until the run has ended, and return the result itself.

@@ -57,6 +57,7 @@ class Rows:
             "state": cell.state,
             "error": cell.error,
             "cached": cell.cached,
+            "source": cell.source,
             "confidence": None if cell.logprob is None else math.exp(cell.logprob),
             "review": None
             if review is None

@@ -4,6 +4,7 @@ from blip2_widget.run.board import Board, free_name, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.records import Record, records_of
 from blip2_widget.run.reviews import ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import columns_in, escaped, fill, no_such_column, quoted
@@ -17,6 +18,7 @@ __all__ = [
     "Pictures",
     "Progress",
     "Prompt",
+    "Record",
     "ReviewOf",
     "Reviews",
     "Run",
@@ -29,6 +31,7 @@ __all__ = [
     "free_name",
     "no_such_column",
     "quoted",
+    "records_of",
     "same",
     "target_of",
 ]

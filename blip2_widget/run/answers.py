@@ -22,7 +22,7 @@ from blip2_widget.model import (
 )
 from blip2_widget.run.halving import Halving
 from blip2_widget.run.worker import wait_for
-from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
+from blip2_widget.store import ImportedText, Store, StoredAnswer, answer_key, features_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
@@ -114,6 +115,15 @@ class Answers:
             found |= {keys[key]: answer for key, answer in answers.items()}
             missing = [each for each in missing if each not in found]
         return found
+
+    def imported(self, image_keys: Iterable[str]) -> dict[tuple[str, str, str], ImportedText]:
+        """The texts that came from elsewhere about pictures, by picture, prompt and kind."""
+
+        def read(keys: Sequence[str]) -> dict[tuple[str, str, str], ImportedText]:
+            found = self._store.people.imported(keys)
+            return {(each.image_key, each.prompt, each.kind): each for each in found}
+
+        return self._read(read, list(dict.fromkeys(image_keys)))
 
     def _wanted(self, image_key: str, prompt: str, variant: Variant) -> Wanted:
         features = features_key(
@@ -274,8 +284,8 @@ class Answers:
         return found
 
     def _read(
-        self, read: Callable[[Sequence[str]], dict[str, Value]], keys: Sequence[str]
-    ) -> dict[str, Value]:
+        self, read: Callable[[Sequence[str]], dict[Key, Value]], keys: Sequence[str]
+    ) -> dict[Key, Value]:
         """What is stored under the keys; where it cannot be read, for whatever reason, it counts
         as not stored."""
         try:

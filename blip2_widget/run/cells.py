@@ -29,7 +29,9 @@ class Cell:
     """One prompt on one picture, and its answer.
 
     `partial` is the beginning of an answer that is being generated. `logprob` is the natural
-    logarithm of the answer's probability under the model, None where it is not known.
+    logarithm of the answer's probability under the model, None where it is not known, and
+    `answered_at` when it was computed, in Unix seconds. `source` is the file that an imported
+    answer came from, and `model` what made it there, where that is known.
     `error_kind` tells reasons apart: an ImageError's kind, "memory" or "model".
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
@@ -44,6 +46,9 @@ class Cell:
     error: str | None = None
     error_kind: str | None = None
     cached: bool = False
+    answered_at: float | None = None
+    source: str | None = None
+    model: str | None = None
     edition: int = 0
 
 
@@ -134,12 +139,23 @@ class CellGrid:
             if self.is_open(task):
                 self._own(task).partial = text
 
-    def answer(self, task: Task, text: str, logprob: float | None, *, cached: bool) -> None:
+    def answer(
+        self,
+        task: Task,
+        text: str,
+        logprob: float | None,
+        *,
+        cached: bool,
+        at: float,
+        source: str | None = None,
+        model: str | None = None,
+    ) -> None:
         with self.lock:
             if self.is_open(task):
                 cell = self._own(task)
                 self._move(cell, "done")
                 cell.answer, cell.logprob, cell.cached = text, logprob, cached
+                cell.answered_at, cell.source, cell.model = at, source, model
                 self.cached += cached
 
     def fail(self, task: Task, message: str, kind: str) -> None:
@@ -160,6 +176,7 @@ class CellGrid:
             self._move(cell, "waiting")
             cell.answer, cell.logprob, cell.cached = None, None, False
             cell.error, cell.error_kind = None, None
+            cell.answered_at, cell.source, cell.model = None, None, None
             cell.edition += 1
             return Task(task.row, task.prompt, cell.edition)
 

@@ -36,6 +36,9 @@ _urgent_decoders = ThreadPoolExecutor(2, thread_name_prefix="blip2-decode-urgent
 #: fill the memory that it needs.
 _KEPT_PIXELS = 1 << 20
 
+#: Files looked up and pictures opened at a time where only their keys are wanted.
+_LOOKED_UP, _OPENED = 2000, 64
+
 
 @dataclass
 class Picture:
@@ -153,6 +156,19 @@ class Pictures:
             with suppress(Blip2Error):  # a store that cannot be written costs time, no answers
                 self._store.put_aliases(aliases)
         return pictures
+
+    def learn(self, rows: Sequence[int]) -> dict[int, str]:
+        """Learn the rows' keys, and keep no picture: files that were seen before are not opened,
+        and the others by the decoders, some at a time. Returns what is wrong with those that
+        cannot be read."""
+        wrong: dict[int, str] = {}
+        for start in range(0, len(rows), _LOOKED_UP):
+            self.look_up(rows[start : start + _LOOKED_UP])
+        unknown = [row for row in rows if row not in self.keys]
+        for start in range(0, len(unknown), _OPENED):
+            opened = self.open(unknown[start : start + _OPENED], False, lambda: None)
+            wrong |= {row: str(each.error) for row, each in opened.items() if each.error is not None}
+        return wrong
 
     def open_ahead(self, rows: Iterable[int]) -> None:
         """Begin to open what will be asked for next."""

@@ -87,13 +87,15 @@ class Run:
         better: Sequence[Variant] = (),
         batch_size: int | None = None,
         refresh: bool = False,
+        imports: bool = True,
         limits: Limits | None = None,
         rows: Collection[int] | None = None,
         beside: Pictures | None = None,
     ) -> None:
         """`texts` has each prompt's text, or its text on each row. Only `rows` are answered, where
         they are given. `beside` are the pictures of another run over this column. With `refresh`
-        stored answers are computed again. What the `better` variants answered is taken too.
+        stored answers are computed again; where `imports`, those that came from elsewhere are
+        taken before them. What the `better` variants answered is taken too.
         `batch_size` counts answers; None takes one that suits the device and its memory."""
         self.column = column
         self.prompts = list(prompts)
@@ -110,6 +112,7 @@ class Run:
         self._batch_size = batch_size
         self._chunk_size = batch_size or _FIRST_CHUNK
         self._refresh = refresh
+        self._imports = imports and not refresh
         self._lock = self._grid.lock
         self._finished = threading.Event()
         self._cancel = threading.Event()
@@ -329,6 +332,7 @@ class Run:
 
     def _give_stored(self, tasks: Iterable[Task]) -> dict[Task, Wanted]:
         """Answer from the store what is there; returns what is not and whose picture is known."""
+        tasks = self._without_imported(list(tasks))
         with self._lock:  # no prompt may change between a task's check and the reading of it
             wanted = {
                 task: self._answers.want(key, cell.prompt, cell.kind)
@@ -343,9 +347,27 @@ class Run:
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
             answer = stored[wanted[task]]
-            self._grid.answer(task, answer.text, answer.logprob, cached=True)
+            self._grid.answer(task, answer.text, answer.logprob, cached=True, at=answer.created_at)
         self._announce({task.row for task in given})
         return {task: want for task, want in wanted.items() if task not in given}
+
+    def _without_imported(self, tasks: list[Task]) -> list[Task]:
+        """Answer what somebody else has answered; returns the other tasks."""
+        keys = {task: self.pictures.keys.get(task.row) for task in tasks} if self._imports else {}
+        texts = self._answers.imported(filter(None, keys.values()))
+        given = set()
+        for task in tasks if texts else ():
+            with self._lock:  # no prompt may change between the reading of it and the answer
+                cell = self._grid.cell(task.row, task.prompt)
+                text = texts.get((keys[task], cell.prompt, cell.kind))
+                if text is not None and self._grid.is_open(task):
+                    origin = {"source": text.source, "model": text.model}
+                    self._grid.answer(
+                        task, text.text, None, cached=True, at=text.created_at, **origin
+                    )
+                    given.add(task)
+        self._announce({task.row for task in given})
+        return [task for task in tasks if task not in given]
 
     def _loaded_engine(self, urgent: bool) -> Engine | None:
         """The engine if it is loaded; else None, and this run is queued again once it is."""
@@ -435,8 +457,9 @@ class Run:
         tasks = [(task, answer) for want, answer in answers.items() for task in tasks_of[want]]
         with self._lock:
             self._computed += len(tasks)
+            now = time.time()
             for task, answer in tasks:
-                self._grid.answer(task, answer.text, answer.logprob, cached=False)
+                self._grid.answer(task, answer.text, answer.logprob, cached=False, at=now)
         self._announce({task.row for task, _ in tasks})
 
     def _fail_rows(

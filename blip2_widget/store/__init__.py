@@ -1,7 +1,7 @@
 """What was computed once, and what people said of it: features, answers, reviews, conversations."""
 
 from blip2_widget.store.keys import answer_key, features_key
-from blip2_widget.store.people import People, Review, ReviewStatus
+from blip2_widget.store.people import ImportedText, People, Review, ReviewStatus
 from blip2_widget.store.store import (
     Features,
     Store,
@@ -13,6 +13,7 @@ from blip2_widget.store.store import (
 
 __all__ = [
     "Features",
+    "ImportedText",
     "People",
     "Review",
     "ReviewStatus",

@@ -1,4 +1,4 @@
-"""What people said: of answers, in conversations, and which prompts they asked."""
+"""What people said: of answers, elsewhere, in conversations, and which prompts they asked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _MOST_PROMPTS = 200
 _REVIEW = (
     "image_key, prompt, kind, model, variant, status, flagged, text, model_text, who, created_at"
 )
+_IMPORTED = "image_key, prompt, kind, text, source, model, created_at"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,24 @@ _ADD_PROMPTS = (
     "DO UPDATE SET used_at = max(used_at, excluded.used_at), times = times + 1"
 )
 _PUT_CONVERSATION = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)"
+_PUT_IMPORTED = f"INSERT OR REPLACE INTO imported ({_IMPORTED}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True)
+class ImportedText:
+    """An answer that somebody else gave: to a prompt with its kind, about a picture.
+
+    `source` is the file that it came from, `model` what made it there, None where nobody knows;
+    `created_at` is in Unix seconds.
+    """
+
+    image_key: str
+    prompt: str
+    kind: str
+    text: str
+    source: str
+    model: str | None
+    created_at: float
 
 
 class People:
@@ -77,11 +96,11 @@ class People:
 
     def reviews(self, image_keys: Iterable[str]) -> list[Review]:
         """All that was ever said of pictures, oldest first."""
-        wanted = list(dict.fromkeys(image_keys))
+        wanted = dict.fromkeys(image_keys)
         # Before the file is read: what is written meanwhile may come twice, but is not missed.
         waiting = [line for line in self._waiting(_ADD_REVIEWS) if line[0] in wanted]
         query = f"SELECT id, {_REVIEW} FROM reviews WHERE image_key IN"
-        lines = [line[1:] for line in sorted(self._select(query, wanted))] + waiting
+        lines = [line[1:] for line in sorted(self._select(query, list(wanted)))] + waiting
         return [Review(*line[:6], bool(line[6]), *line[7:]) for line in lines]  # type: ignore[call-arg]
 
     def add_reviews(self, reviews: Iterable[Review]) -> None:
@@ -94,6 +113,26 @@ class People:
             for one in reviews
         ]
         self._put(_ADD_REVIEWS, lines)
+
+    def imported(self, image_keys: Iterable[str]) -> list[ImportedText]:
+        """The texts that came from elsewhere about pictures, in no order."""
+        wanted = dict.fromkeys(image_keys)
+        waiting = [line for line in self._waiting(_PUT_IMPORTED) if line[0] in wanted]
+        stored: Iterable[tuple[Any, ...]] = ()
+        if self._rows("SELECT EXISTS (SELECT 1 FROM imported)", [])[0][0]:
+            query = f"SELECT {_IMPORTED} FROM imported WHERE image_key IN"
+            stored = self._select(query, list(wanted))
+        # Of one picture and prompt the latest: what waits is newer than what is stored.
+        found = {line[:3]: ImportedText(*line) for line in (*stored, *waiting)}
+        return list(found.values())
+
+    def put_imported(self, texts: Iterable[ImportedText]) -> None:
+        """Keep texts; an earlier one to the same prompt about the same picture is replaced."""
+        lines = [
+            (one.image_key, one.prompt, one.kind, one.text, one.source, one.model, one.created_at)
+            for one in texts
+        ]
+        self._put(_PUT_IMPORTED, lines)
 
     def prompts(self) -> list[str]:
         """The prompts asked, newest first and once each."""

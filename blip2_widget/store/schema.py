@@ -67,8 +67,19 @@ def _third(connection: sqlite3.Connection) -> None:
     )
 
 
+def _fourth(connection: sqlite3.Connection) -> None:
+    """Version 4: texts about pictures that came from elsewhere."""
+    connection.execute(
+        """CREATE TABLE imported (
+            image_key TEXT NOT NULL, prompt TEXT NOT NULL, kind TEXT NOT NULL,
+            text TEXT NOT NULL, source TEXT NOT NULL, model TEXT, created_at REAL NOT NULL,
+            PRIMARY KEY (image_key, prompt, kind)
+        ) WITHOUT ROWID"""
+    )
+
+
 #: In order; a file's version is how many of them it has been through.
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third, _fourth]
 
 
 def is_current(connection: sqlite3.Connection, path: str) -> bool:

@@ -257,10 +257,11 @@ class Store:
         ((pages,),), ((page,),) = rows("PRAGMA page_count"), rows("PRAGMA page_size")
         return StoreStats(str(self.path), pictures, count, size, answers, pages * page, self.note)
 
-    def clear(self, what: Literal["all", "answers", "features"] = "all") -> None:
+    def clear(self, what: Literal["all", "answers", "features", "imported"] = "all") -> None:
         """Delete what was computed, and give the space back to the disk.
 
-        What people said stays, since nobody can compute it again.
+        What people said stays, since nobody can compute it again; what was imported goes only
+        where it is named.
         """
         tables = ["answers", "features", "aliases"] if what == "all" else [what]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blip2_widget.store import Features, Store, StoredAnswer, open_store, schema
+from blip2_widget.store import Features, ImportedText, Store, StoredAnswer, open_store, schema
 from tests.store.made import REVIEW
 
 #: What each version added, statement by statement, and a row in each of its tables. This is not to
@@ -51,6 +51,12 @@ _ADDED = {
     INSERT INTO prompts VALUES ('how many?', 1.0, 3);
     INSERT INTO conversations VALUES ('picture', 'opt-2.7b', '[{"question": "wie viele?"}]', 1.0);
     """,
+    4: """
+    CREATE TABLE imported (image_key TEXT NOT NULL, prompt TEXT NOT NULL, kind TEXT NOT NULL,
+        text TEXT NOT NULL, source TEXT NOT NULL, model TEXT, created_at REAL NOT NULL,
+        PRIMARY KEY (image_key, prompt, kind)) WITHOUT ROWID;
+    INSERT INTO imported VALUES ('picture', '', 'caption', 'ein Hund', 'old.csv', NULL, 1.0);
+    """,
 }
 
 VERSIONS = list(_ADDED)
@@ -89,6 +95,8 @@ def check(store: Store, version: int) -> None:
     assert people.reviews(["picture"]) == [REVIEW] * is_said
     assert people.prompts() == ["how many?"] * is_said
     assert people.conversation("picture", "opt-2.7b") == [{"question": "wie viele?"}] * is_said
+    imported = ImportedText("picture", "", "caption", "ein Hund", "old.csv", None, 1.0)
+    assert people.imported(["picture"]) == [imported] * (version >= 4)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,0 +1,361 @@
+"""Earlier texts in: read from a file, matched to pictures, kept in the store."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.formats.catalogue import format_to_read
+from blip2_widget.formats.folders import VALUE
+from blip2_widget.formats.matching import Matching
+from blip2_widget.formats.tables import BROKEN
+from blip2_widget.images import Column, Limits, read_column
+from blip2_widget.run import Pictures, no_such_column
+from blip2_widget.store import ImportedText, Review, ReviewStatus, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What columns that name a picture, or hold it, are called; and those of texts and of questions.
+_PICTURES = (
+    *("picture", "image", "file_name", "filename", "file", "path", "image_path", "file_path"),
+    *("filepath", "image_file", "image_name", "img", "photo", "url", "image_url", "uri"),
+)
+_TEXTS = ("model_answer", "answer", "caption", "text", "description", "sentence", "title")
+_QUESTIONS = ("prompt", "question")
+_KINDS = ("caption", "question")
+
+#: Lines whose pictures are opened together.
+_LINES = 64
+
+
+@dataclass
+class Imported:
+    """What came of reading a file: how many texts came in, of how many pictures, and how many
+    reviews. `further` are texts of pictures that have one from the same file already. Where it was
+    only tried, nothing is `kept`."""
+
+    source: str
+    texts: int = 0
+    pictures: int = 0
+    reviews: int = 0
+    further: int = 0
+    kept: bool = True
+    wrong: list[tuple[int, str, str]] = field(default_factory=list)
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The rows of the file that did not come in, counted from 0, with what is wrong in one
+        line."""
+        import pandas as pd
+
+        return pd.DataFrame(self.wrong, columns=["row", "picture", "error"])
+
+    def __repr__(self) -> str:
+        parts = [f"{_count(self.texts, 'text')} of {_count(self.pictures, 'picture')}"]
+        parts += [_count(self.reviews, "review")] if self.reviews else []
+        line = f"{'imported' if self.kept else 'would import'} {' and '.join(parts)} from {self.source}"
+        if self.further:
+            line += f"; {_count(self.further, 'further text')} of the same pictures left out"
+        if self.wrong:
+            line += f"; {_count(len(self.wrong), 'row')} did not come in (.errors)"
+        return line
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """How a file's columns are read: its columns of pictures and of texts, and what the texts
+    answer. What is None the file says, or its columns' names."""
+
+    picture: str | None = None
+    text: str | None = None
+    kind: str | None = None
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in _KINDS:
+            raise Blip2Error(f"a text is a caption or a question's answer, not {self.kind!r}")
+
+    def check(self, line: Mapping[str, Any]) -> None:
+        """Raise Blip2Error where a file whose first line this is has no such columns."""
+        names = [name for name in line if name not in (VALUE, BROKEN)]
+        for wanted in (self.picture, self.text):
+            if wanted is not None and wanted not in names:
+                raise no_such_column(wanted, names)
+        if BROKEN in line:
+            return
+        if VALUE not in line and self.picture is None and not set(_PICTURES) & set(names):
+            raise Blip2Error(_choose("names the pictures", "column", names))
+        if self.text is None and not set(_TEXTS) & set(names):
+            raise Blip2Error(_choose("holds texts", "text", names))
+
+    def names(self, line: Mapping[str, Any]) -> list[str]:
+        """What a line calls its picture."""
+        columns = _PICTURES if self.picture is None else (self.picture,)
+        values = [line.get(name) for name in columns]
+        values = [value.get("path") if isinstance(value, dict) else value for value in values]
+        return [value for value in values if isinstance(value, str) and value]
+
+    def value(self, line: Mapping[str, Any]) -> Any:
+        """The picture that a line holds, None where it only names one."""
+        if VALUE in line:
+            return line[VALUE]
+        columns = _PICTURES if self.picture is None else (self.picture,)
+        values = (line.get(name) for name in columns)
+        return next((each for each in values if isinstance(each, dict | bytes)), None)
+
+    def text_of(self, line: Mapping[str, Any]) -> str:
+        """A line's text, empty where it has none."""
+        columns = _TEXTS if self.text is None else (self.text,)
+        for name in columns:
+            value = line.get(name)
+            if isinstance(value, list):
+                value = next(iter(value), None)
+            if value is not None and str(value).strip():
+                return str(value).strip()
+            if name == "model_answer" and name in line and line.get("corrected"):
+                return ""  # a correction stands where no model has answered
+        return ""
+
+    def asked(self, line: Mapping[str, Any]) -> tuple[str, str]:
+        """The prompt that a line's text answers, and its kind. Raises Blip2Error where a question
+        is not there."""
+        asked = [line.get(name) for name in _QUESTIONS]
+        prompt = next((text for text in asked if isinstance(text, str)), "")
+        prompt = (prompt if self.prompt is None else self.prompt).strip()
+        said = line.get("kind")
+        kind = self.kind or (said if said in _KINDS else None)
+        if kind is None:
+            kind = "question" if prompt and self.prompt is None and line.get("question") else None
+        kind = kind or ("question" if prompt.endswith("?") else "caption")
+        if kind == "question" and not prompt:
+            raise Blip2Error("the question is not there; give it as --prompt (prompt=)")
+        return prompt, kind
+
+
+def _choose(does: str, option: str, names: Iterable[str]) -> str:
+    listed = ", ".join(itertools.islice(names, 12)) or "none"
+    return f"no column is called as one that {does}; choose one with --{option} (it has {listed})"
+
+
+def import_texts(
+    path: Path,
+    store: Store,
+    *,
+    target: Column | None = None,
+    format: str | None = None,
+    meaning: Meaning | None = None,
+    limits: Limits | None = None,
+    keep: bool = True,
+) -> Imported:
+    """Read a file's texts into the store, of the pictures of `target` or of those that the file
+    itself holds or names.
+
+    All of it comes in or, where the file breaks off or it is not to be kept, nothing. Raises Blip2Error where it cannot be
+    read; what is wrong with a line stands in the report.
+    """
+    return _Import(path, store, target, format, meaning or Meaning(), limits).run(keep)
+
+
+class _Import:
+    """One file on its way in."""
+
+    def __init__(
+        self,
+        path: Path,
+        store: Store,
+        target: Column | None,
+        format: str | None,
+        meaning: Meaning,
+        limits: Limits | None,
+    ) -> None:
+        self._read = format_to_read(path, format).read
+        self._path = path
+        self._folder = path if path.is_dir() else path.absolute().parent
+        self._store = store
+        self._meaning = meaning
+        self._limits = limits
+        self._matching = None if target is None else Matching(target, self._folder)
+        self._target = None if target is None else Pictures(target, store, limits)
+        self._report = Imported(path.name or str(path))
+        self._texts: dict[tuple[str, str, str], ImportedText] = {}
+        self._reviews: list[Review] = []
+
+    def run(self, keep: bool) -> Imported:
+        """Read the file to its end, and then keep what it says."""
+        lines = enumerate(self._checked(self._read(self._path)))
+        while group := list(itertools.islice(lines, _LINES)):
+            self._take(group)
+        reviews = self._new_reviews()
+        if keep:
+            self._store.people.put_imported(self._texts.values())
+            self._store.people.add_reviews(reviews)
+        self._report.kept = keep
+        keys = {key for key, _, _ in self._texts} | {review.image_key for review in reviews}
+        self._report.texts, self._report.pictures = len(self._texts), len(keys)
+        self._report.reviews = len(reviews)
+        return self._report
+
+    def _checked(self, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        try:
+            for number, line in enumerate(lines):
+                if number == 0:
+                    self._meaning.check(line)
+                yield line
+        except Blip2Error:
+            raise
+        except Exception as error:  # whatever a damaged file leads a reader to
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise Blip2Error(f"{self._path} cannot be read: {reason}") from None
+
+    def _take(self, group: list[tuple[int, dict[str, Any]]]) -> None:
+        """Look at some lines, and keep what they say of pictures that can be found."""
+        said = [(n, line) for n, line in group if not self._is_wrong(n, line) and self._says(line)]
+        keys = self._keys(said)
+        for number, line in said:
+            if number not in keys:
+                continue
+            try:
+                self._keep(keys[number], line)
+            except Blip2Error as error:
+                self._wrong(number, line, str(error))
+
+    def _is_wrong(self, number: int, line: dict[str, Any]) -> bool:
+        if BROKEN in line:
+            self._wrong(number, line, line[BROKEN])
+        return BROKEN in line
+
+    def _says(self, line: dict[str, Any]) -> bool:
+        """Whether a line has a text or a review: what has none is still to be captioned."""
+        return bool(self._meaning.text_of(line) or _text(line.get("review")) or _flagged(line))
+
+    def _keys(self, lines: list[tuple[int, dict[str, Any]]]) -> dict[int, str]:
+        """The keys of the lines' pictures, by the lines' numbers."""
+        rows: dict[int, int] = {}
+        own: dict[int, Any] = {}
+        for number, line in lines:
+            names, value = self._meaning.names(line), self._meaning.value(line)
+            row = None if self._matching is None else self._matching.find(names)
+            if isinstance(row, int):
+                rows[number] = row
+            # Of a picture that the file holds it is known which one is meant, whatever its name.
+            elif row is None or _has_bytes(value):
+                own[number] = self._placed(names) if value is None else value
+            else:
+                self._wrong(number, line, row)
+        keys = {} if self._target is None else self._learned(self._target, rows, dict(lines))
+        column = read_column(list(own.values()))
+        places = {number: at for at, number in enumerate(own)}
+        pictures = Pictures(column, self._store, self._limits)
+        return keys | self._learned(pictures, places, dict(lines))
+
+    def _learned(
+        self, pictures: Pictures, rows: dict[int, int], lines: dict[int, dict[str, Any]]
+    ) -> dict[int, str]:
+        wrong = pictures.learn(list(dict.fromkeys(rows.values())))
+        for number, row in rows.items():
+            if row in wrong:
+                self._wrong(number, lines[number], wrong[row])
+        return {n: pictures.keys[row] for n, row in rows.items() if row in pictures.keys}
+
+    def _placed(self, names: list[str]) -> str | None:
+        """Where a picture lies that a file names: by its folder, if it is there."""
+        for name in names:
+            if "://" in name or name.startswith("data:"):
+                return name
+            beside = self._folder / name
+            if beside.is_file():
+                return str(beside)
+        return names[0] if names else None
+
+    def _keep(self, key: str, line: dict[str, Any]) -> None:
+        prompt, kind = self._meaning.asked(line)
+        text = self._meaning.text_of(line)
+        source, model = self._report.source, _text(line.get("model"))
+        if model == _text(line.get("source")):  # where no model is known, that stood for it
+            model = None
+        if text:
+            at = _seconds(line.get("answered_at")) or time.time()
+            one = ImportedText(key, prompt, kind, text, source, model, at)
+            first = self._texts.setdefault((key, prompt, kind), one)
+            self._report.further += first.text != text
+        status = line.get("review")
+        flagged = _flagged(line)
+        when = _seconds(line.get("reviewed_at"))
+        if when is not None and (status in get_args(ReviewStatus) or flagged):
+            status = status if status in get_args(ReviewStatus) else None
+            corrected = _text(line.get("corrected")) if status == "corrected" else None
+            if status == "corrected" and corrected is None:
+                raise Blip2Error("a correction without its text")
+            self._reviews.append(
+                Review(
+                    image_key=key,
+                    prompt=prompt,
+                    kind=kind,
+                    model=_text(line.get("checkpoint")) or model or "",
+                    variant=_text(line.get("variant")) or "",
+                    status=status,
+                    flagged=flagged,
+                    text=corrected,
+                    model_text=_text(line.get("model_answer")),
+                    who=_text(line.get("reviewer")) or "someone",
+                    when=when,
+                )
+            )
+
+    def _new_reviews(self) -> list[Review]:
+        """The reviews that are newer than what the store has of the same answer."""
+        newest: dict[tuple[str, str, str, str], float] = {}
+        for each in self._store.people.reviews(each.image_key for each in self._reviews):
+            newest[_subject(each)] = max(each.when, newest.get(_subject(each), each.when))
+        new = []
+        for each in sorted(self._reviews, key=lambda each: each.when):
+            # Files have microseconds: what is as old as that is the same.
+            if each.when > newest.get(_subject(each), 0.0) + 1e-5:
+                newest[_subject(each)] = each.when
+                new.append(each)
+        return new
+
+    def _wrong(self, number: int, line: dict[str, Any], reason: str) -> None:
+        names = self._meaning.names(line)
+        self._report.wrong.append((number, names[0] if names else "", reason))
+
+
+def _flagged(line: Mapping[str, Any]) -> bool:
+    return str(line.get("flagged")).lower() in ("true", "1")
+
+
+def _subject(review: Review) -> tuple[str, str, str, str]:
+    return review.image_key, review.prompt, review.kind, review.model
+
+
+def _has_bytes(value: Any) -> bool:
+    return isinstance(value, bytes) or (isinstance(value, dict) and bool(value.get("bytes")))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _seconds(value: Any) -> float | None:
+    """A time in Unix seconds: of a datetime, or of a text in ISO 8601."""
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime.datetime):
+        return None
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=datetime.UTC)
+    return value.timestamp()
