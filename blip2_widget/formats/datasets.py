@@ -101,4 +101,6 @@ def _picture(answers: Answers, row: Row, embed: bool) -> dict[str, Any] | None:
     if local is not None and row.records and row.records[0]["state"] != "error":
         return {"bytes": None, "path": str(local)}
     picture = answers.picture(row.number)
-    return picture and {"bytes": picture.data, "path": answers.label(row.number)}
+    if picture is None:
+        return None
+    return {"bytes": picture.data, "path": answers.label(row.number)}

@@ -36,7 +36,7 @@ def write_imagefolder(answers: Answers, folder: Path, overwrite: bool) -> int:
     check_absent(folder / _METADATA, overwrite)
     if folder.exists() and not folder.is_dir():
         raise Blip2Error(f"{folder} is a file; give a folder")
-    with Staged(folder) as staged:
+    with one_line_errors(folder), Staged(folder) as staged:
         places = _Places(folder, staged, answers)
 
         def lines() -> Iterator[dict[str, Any]]:
@@ -74,8 +74,9 @@ class _Places:
         resolved = local.resolve()
         if not resolved.is_relative_to(self._folder) or resolved.suffix.lower() not in _suffixes():
             return None
-        self._taken.add(resolved.name.casefold())
-        return resolved.relative_to(self._folder).as_posix()
+        name = resolved.relative_to(self._folder).as_posix()
+        self._taken.add(name.casefold())
+        return name
 
     def _copy(self, number: int) -> str | None:
         picture = self._answers.picture(number)
@@ -145,7 +146,7 @@ def _plan(answers: Answers, folder: Path) -> dict[Path, str]:
     """The texts by the files that they go to."""
     inside = folder.resolve()
     planned: dict[Path, str] = {}
-    owners: dict[str, tuple[Path, str]] = {}
+    owners: dict[str, tuple[Path, str | None]] = {}
     pictures: set[Path] = set()
     for row in answers.rows():
         local, name = answers.local_file(row.number), answers.label(row.number)

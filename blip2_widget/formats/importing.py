@@ -60,7 +60,8 @@ class Imported:
     def __repr__(self) -> str:
         parts = [f"{_count(self.texts, 'text')} of {_count(self.pictures, 'picture')}"]
         parts += [_count(self.reviews, "review")] if self.reviews else []
-        line = f"{'imported' if self.kept else 'would import'} {' and '.join(parts)} from {self.source}"
+        done = "imported" if self.kept else "would import"
+        line = f"{done} {' and '.join(parts)} from {self.source}"
         if self.further:
             line += f"; {_count(self.further, 'further text')} of the same pictures left out"
         if self.wrong:
@@ -161,8 +162,8 @@ def import_texts(
     """Read a file's texts into the store, of the pictures of `target` or of those that the file
     itself holds or names.
 
-    All of it comes in or, where the file breaks off or it is not to be kept, nothing. Raises Blip2Error where it cannot be
-    read; what is wrong with a line stands in the report.
+    All of it comes in or, where the file breaks off or it is not to `keep`, nothing. Raises
+    Blip2Error where it cannot be read; what is wrong with a line stands in the report.
     """
     return _Import(path, store, target, format, meaning or Meaning(), limits).run(keep)
 
@@ -358,4 +359,4 @@ def _seconds(value: Any) -> float | None:
         return None
     if value.tzinfo is None:
         value = value.replace(tzinfo=datetime.UTC)
-    return value.timestamp()
+    return float(value.timestamp())

@@ -76,7 +76,7 @@ def write_csv(answers: Answers, path: Path, overwrite: bool) -> int:
         whole_file(path, overwrite) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
+        writer = csv.DictWriter(file, list(COLUMNS))  # whose line ends make it quote both halves
         writer.writeheader()
         for record in answers.records():
             writer.writerow({name: _unspelled(value) for name, value in texts(record).items()})

@@ -48,7 +48,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(data), 0o644
     tar.addfile(member, io.BytesIO(data))
-    tar.members.clear()  # it would note every one
+    tar.members.clear()  # type: ignore[attr-defined]  # it would note every one
 
 
 def read_webdataset(path: Path) -> Iterator[dict[str, Any]]:
@@ -72,7 +72,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
         file = tar.extractfile(member) if member.isreg() and stem else None
         if file is not None and member.size <= _MOST_BYTES:
             yield folder + slash + stem, "." + suffix.lower(), file.read()
-        tar.members.clear()
+        tar.members.clear()  # type: ignore[attr-defined]
 
 
 def _lines(key: str, parts: dict[str, bytes]) -> Iterator[dict[str, Any]]:

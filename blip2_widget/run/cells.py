@@ -146,7 +146,7 @@ class CellGrid:
         logprob: float | None,
         *,
         cached: bool,
-        at: float,
+        at: float | None = None,
         source: str | None = None,
         model: str | None = None,
     ) -> None:

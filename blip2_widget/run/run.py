@@ -359,7 +359,7 @@ class Run:
         for task in tasks if texts else ():
             with self._lock:  # no prompt may change between the reading of it and the answer
                 cell = self._grid.cell(task.row, task.prompt)
-                text = texts.get((keys[task], cell.prompt, cell.kind))
+                text = texts.get((keys[task] or "", cell.prompt, cell.kind))
                 if text is not None and self._grid.is_open(task):
                     origin = {"source": text.source, "model": text.model}
                     self._grid.answer(

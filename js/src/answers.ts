@@ -39,7 +39,7 @@ export function outcomeOf({ state, answer, error }: Cell): string {
 
 /** The same as it stands beside a person's correction. */
 export function modelNote(cell: Cell): string {
-  if (cell.state === "done") return `the model: ${cell.answer ?? ""}`;
+  if (cell.state === "done") return `${cell.source ?? "the model"}: ${cell.answer ?? ""}`;
   return cell.state === "error" ? `no answer: ${outcomeOf(cell)}` : outcomeOf(cell);
 }
 

@@ -126,6 +126,8 @@ export interface Cell {
   state: CellState;
   error: string | null;
   cached: boolean;
+  /** The file that an imported answer came from; no model has said it. */
+  source: string | null;
   /** The answer's probability under the model, from 0 to 1: exp of its log-probability. */
   confidence: number | null;
   review: Review | null;

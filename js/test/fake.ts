@@ -111,6 +111,7 @@ export function makeCell(part: Partial<Cell> = {}): Cell {
     state: "done",
     error: null,
     cached: false,
+    source: null,
     confidence: null,
     review: null,
     ...part,

@@ -204,7 +204,14 @@ describe("the lightbox", () => {
 
 describe("pictures side by side", () => {
   const item = (rowId: number, answer: string) => {
-    const cell = { prompt: "", error: null, cached: false, confidence: null, review: null };
+    const cell = {
+      prompt: "",
+      error: null,
+      cached: false,
+      source: null,
+      confidence: null,
+      review: null,
+    };
     const row: Row = {
       id: rowId,
       label: `${rowId}.jpg`,

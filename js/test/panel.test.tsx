@@ -21,6 +21,7 @@ const cell = (part: Partial<Cell> = {}): Cell => ({
   state: "done",
   error: null,
   cached: false,
+  source: null,
   confidence: 0.824,
   review: null,
   ...part,
@@ -271,6 +272,15 @@ describe("a review", () => {
     fireEvent.click(button("Take the correction back"));
     expect(of("review").at(-1)).toMatchObject({ action: "clear" });
     expect(screen.queryByRole("textbox", { name: "correction" })).toBeNull();
+  });
+
+  it("says where an answer came from that no model gave", () => {
+    draw();
+    setRow({ cells: [cell({ source: "<b>old</b>.csv", confidence: null })] });
+    expect(panel().textContent).toContain("from <b>old</b>.csv");
+    const words = { status: "corrected", text: "one dog" } as const;
+    setRow({ cells: [cell({ source: "old.csv", review: review(words) })] });
+    expect(panel().textContent).toContain("old.csv two dogs on grass");
   });
 
   it("keeps a correction that is being typed over another picture, and drops it on Esc", () => {

@@ -72,7 +72,7 @@ export function Answer(props: AnswerProps) {
           <span class="pulse" title="being answered" />
         )}
         {known?.state === "done" && known.cached && (
-          <span class="stored" title="from the store">
+          <span class="stored" title={`from ${known.source ?? "the store"}`}>
             <StoreIcon />
           </span>
         )}

@@ -76,12 +76,14 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
       )}
       {corrected && correction === null && (
         <p class="review-model">
-          <span class="review-name">model</span> <Outcome cell={cell} onRetry={onRetry} />
+          <span class="review-name">{cell?.source ?? "model"}</span>{" "}
+          <Outcome cell={cell} onRetry={onRetry} />
         </p>
       )}
       {cell && correction === null && (
         <div class="review-line">
           <Confidence value={cell.confidence} />
+          {cell.source && !corrected && <span class="review-name">from {cell.source}</span>}
           <div class="review-buttons" role="group" aria-label="review">
             {allows(cell, "accept") && (
               <Knob
