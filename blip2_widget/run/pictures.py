@@ -167,7 +167,9 @@ class Pictures:
         unknown = [row for row in rows if row not in self.keys]
         for start in range(0, len(unknown), _OPENED):
             opened = self.open(unknown[start : start + _OPENED], False, lambda: None)
-            wrong |= {row: str(each.error) for row, each in opened.items() if each.error is not None}
+            wrong |= {
+                row: str(each.error) for row, each in opened.items() if each.error is not None
+            }
         return wrong
 
     def open_ahead(self, rows: Iterable[int]) -> None:

@@ -87,7 +87,7 @@ def answered(
         for row, text in enumerate(said):
             task = Task(row, prompt, 0)
             if text is None:
-                grid.fail(task, "no answer")
+                grid.fail(task, "no answer", "model")
             else:
                 grid.answer(task, text, -0.5, cached=False, at=1.7e9 + row)
     return result
