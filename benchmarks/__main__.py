@@ -23,6 +23,7 @@ from benchmarks import (
     full_size,
     fuzzing,
     gallery,
+    index,
     latency,
     limits,
     load,
@@ -54,6 +55,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     overhead.NAME: overhead.measure,
     agreement.NAME: agreement.measure,
     filtering.NAME: filtering.measure,
+    index.NAME: index.measure,
     gallery.NAME: gallery.measure,
     fuzzing.NAME: fuzzing.measure,
 }
@@ -64,6 +66,7 @@ _WITHOUT_CHECKPOINT: Final = {
     overhead.NAME,
     agreement.NAME,
     filtering.NAME,
+    index.NAME,
     gallery.NAME,
     fuzzing.NAME,
 }
