@@ -96,7 +96,7 @@ def seconds(rows: int, each: int, questions: int, quick: bool) -> dict[str, Any]
     ways: dict[str, Callable[[Any], Any]] = {
         INDEX: lambda one: index.search(one, _NEAREST).rows,
     }
-    held, why = {INDEX: index.nbytes}, {}
+    held, why = {INDEX: index.nbytes}, dict[str, str]()
     if each == 1:
         ways |= _peers(vectors[:, 0].astype(np.float32), why)
         held |= dict.fromkeys(ways.keys() - {INDEX}, rows * _SIZE * 4)

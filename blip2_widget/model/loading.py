@@ -131,8 +131,9 @@ def load_model(
             _log.debug("loading failed", exc_info=True)
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise UnreadableError(f"{folder} cannot be loaded as {variant.name}: {line}") from error
-        side = "right" if _matches(config) else "left"
-        processor = load_processor(folder, model.config.num_query_tokens, side)
+        processor = load_processor(
+            folder, model.config.num_query_tokens, "right" if _matches(config) else "left"
+        )
     model.eval()
     for part, module in (vision or {}).items():
         setattr(model, part, module)

@@ -14,7 +14,8 @@ from blip2_widget.index import VectorIndex
 
 def unit(vectors: NDArray[Any]) -> NDArray[Any]:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / lengths).astype(np.float16)
+    found: NDArray[Any] = (vectors / lengths).astype(np.float16)
+    return found
 
 
 def scattered(rng: np.random.Generator, rows: int, each: int, size: int) -> NDArray[Any]:
