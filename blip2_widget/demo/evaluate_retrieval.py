@@ -19,7 +19,7 @@ from blip2_widget.demo import RETRIEVAL
 from blip2_widget.demo.evaluate import SCENES, SEED, Score
 from blip2_widget.demo.sayings import Group, Saying, alter, looks, plainly, say, truths, whole
 from blip2_widget.demo.scenes import COLOURS, KINDS, Scene, draw_scene
-from blip2_widget.model import ModelManager, RetrievalEngine, locate, parse, similarity
+from blip2_widget.model import ModelManager, RetrievalEngine, locate, parse, pooled, similarity
 
 RERANKED: Final = 16
 _BATCH: Final = 250
@@ -68,8 +68,7 @@ def score_retrieval(pool: Pool) -> list[Score]:
 
     Recall at k: something right is among the first k.
     """
-    sayings = list({plainly(whole(scene.shapes)) for scene in pool.scenes})
-    sayings.sort(key=lambda saying: saying.text)
+    sayings = _captions(pool)
     truth, likeness = pool.truth(sayings), pool.similarity(sayings)
     scores = [
         _recall(f"{way}, R@{first}", near, true, first)
@@ -83,16 +82,28 @@ def score_retrieval(pool: Pool) -> list[Score]:
     pictures = nearest.flatten().tolist()
     texts = [saying.text for saying in sayings for _ in range(RERANKED)]
     matches = torch.tensor(pool.match(pictures, texts)).view(-1, RERANKED)
+    reranked = truth.gather(1, nearest)
     scores.insert(
-        2,
-        _recall(
-            f"text to picture, R@1, first {RERANKED} by matching",
-            matches,
-            truth.gather(1, nearest),
-            1,
-        ),
+        2, _recall(f"text to picture, R@1, first {RERANKED} by matching", matches, reranked, 1)
     )
     return scores
+
+
+def score_pooled(pool: Pool) -> list[Score]:
+    """The same with one vector a picture; and whether the nearest other picture has the same
+    shapes, where one has."""
+    sayings = _captions(pool)
+    texts = pool.engine.embed_texts([saying.text for saying in sayings])
+    vectors = pooled(pool.vectors)
+    among = (vectors @ vectors.T).fill_diagonal_(-1)
+    counts = torch.from_numpy(pool.looks)
+    same = (counts[:, None] == counts[None]).all(dim=-1).fill_diagonal_(False)
+    has = same.any(dim=1)
+    return [
+        _recall("one vector: text to picture, R@1", texts @ vectors.T, pool.truth(sayings), 1),
+        _recall("one vector: picture to text, R@1", vectors @ texts.T, pool.truth(sayings).T, 1),
+        _recall("one vector: picture to like picture, R@1", among[has], same[has], 1),
+    ]
 
 
 def score_words(pool: Pool, first: int = 10) -> Score:
@@ -129,6 +140,12 @@ def score_matching(pool: Pool, seed: str = SEED) -> list[Score]:
     return scores
 
 
+def _captions(pool: Pool) -> list[Saying]:
+    """Every scene's whole caption, once."""
+    found = {plainly(whole(scene.shapes)) for scene in pool.scenes}
+    return sorted(found, key=lambda saying: saying.text)
+
+
 def _recall(name: str, nearness: Tensor, truth: Tensor, first: int) -> Score:
     found = truth.gather(1, nearness.topk(first, dim=1).indices).any(1)
     return Score(name, int(found.sum()), len(found))
@@ -144,7 +161,8 @@ def main() -> None:
 
     started = time.perf_counter()
     pool = Pool(load(options.path, options.variant), options.scenes)
-    for entry in [*score_retrieval(pool), score_words(pool), *score_matching(pool)]:
+    scores = [*score_retrieval(pool), *score_pooled(pool), score_words(pool)]
+    for entry in [*scores, *score_matching(pool)]:
         print(f"{entry.name:50} {entry.right:5} / {entry.asked:5}  {entry.share:7.2%}")
     print(f"{time.perf_counter() - started:.0f} s")
 

@@ -22,7 +22,7 @@ from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
-from blip2_widget.model.retrieval import RetrievalEngine, similarity
+from blip2_widget.model.retrieval import RetrievalEngine, pooled, similarity
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
     MIXED,
@@ -75,6 +75,7 @@ __all__ = [
     "needed_bytes",
     "offered",
     "parse",
+    "pooled",
     "prompt_text",
     "read_machine",
     "runnable",

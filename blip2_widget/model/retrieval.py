@@ -142,3 +142,11 @@ def similarity(pictures: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
     """How near texts (texts, size) are to pictures (pictures, query tokens, size), both of length
     1: the cosine with the nearest of a picture's vectors, as (pictures, texts), from -1 to 1."""
     return (pictures @ texts.T).amax(dim=1)
+
+
+def pooled(pictures: torch.Tensor) -> torch.Tensor:
+    """One vector a picture, (pictures, size), of length 1: the mean of its own (pictures, query
+    tokens, size). Pictures are compared with each other by it; texts less well than by all."""
+    from torch.nn import functional
+
+    return functional.normalize(pictures.mean(dim=1), dim=-1)

@@ -14,6 +14,7 @@ from blip2_widget.demo.evaluate_retrieval import (
     Pool,
     load,
     score_matching,
+    score_pooled,
     score_retrieval,
     score_words,
 )
@@ -27,7 +28,12 @@ BARS = {
     "picture to text, R@1": 0.9,
     "picture to text, R@5": 0.97,
 }
-MATCHING = {"matching, false by another's text": 0.9, "matching, false by a word changed": 0.85}
+POOLED = {
+    "one vector: text to picture, R@1": 0.85,
+    "one vector: picture to text, R@1": 0.8,
+    "one vector: picture to like picture, R@1": 0.85,
+}
+MATCHING = {"matching, false by another's text": 0.93, "matching, false by a word changed": 0.88}
 WORDS = 0.95
 
 BOX = (0.1, 0.1, 0.3, 0.3)
@@ -72,6 +78,11 @@ def test_pictures_and_texts_find_each_other(pool: Pool) -> None:
     assert scores == {name: pytest.approx(1, abs=1 - BARS[name]) for name in scores}
 
 
+def test_one_vector_a_picture_finds_most(pool: Pool) -> None:
+    scores = {score.name: score.share for score in score_pooled(pool)}
+    assert scores == {name: pytest.approx(1, abs=1 - POOLED[name]) for name in scores}
+
+
 def test_words_find_pictures(pool: Pool) -> None:
     assert score_words(pool, first=5).share >= WORDS
 
@@ -89,7 +100,7 @@ def test_the_command_prints_every_score() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in [*BARS, *MATCHING, "words"])
+    assert all(name in done.stdout for name in [*BARS, *POOLED, *MATCHING, "words"])
 
 
 # What its scores rest on
