@@ -114,7 +114,7 @@ class Located:
 
     @property
     def task(self) -> Task:
-        return "match" if _MATCHES in self.config.get("architectures", ()) else "answer"
+        return "match" if _MATCHES in (self.config.get("architectures") or ()) else "answer"
 
     @property
     def family(self) -> str:
