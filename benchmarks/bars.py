@@ -12,6 +12,7 @@ from benchmarks import (
     filtering,
     follow_up,
     gallery,
+    index,
     load,
     overhead,
     repeat,
@@ -198,6 +199,13 @@ BARS: Final = (
     Bar("the same: from a key to the filtered view", False, 0.15, "s", _of_gallery(gallery.SEARCH)),
     Bar("the same: synced state", False, 20e3, "bytes", _of_gallery(gallery.STATE)),
     Bar("a search, filter or sort of 100,000 rows in the kernel", False, 0.15, "s", _filtering),
+    Bar(
+        "the 20 nearest of 1,000,000 vectors",
+        False,
+        0.2,
+        "s",
+        lambda figures: figures.value(index.NAME, index.AT_SIZE, index.SECONDS),
+    ),
 )
 
 

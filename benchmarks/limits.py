@@ -90,7 +90,27 @@ def find_limits(checkpoint: str, device: str, quick: bool) -> dict[str, Any]:
                     continue
                 shape, count = f"{rows} × {inner} × {outer}", 2 * rows * inner * outer
                 products.append([precision, shape, count / median, count / fastest])
-        return {"products": products, "bandwidth": _bandwidth(device, quick)}
+        return {"products": products, "bandwidth": bandwidth(device, quick)}
+
+
+def bandwidth(device: str, quick: bool) -> float:
+    """Bytes read a second: by a product with a vector and by a sum, whichever is faster."""
+    import torch
+
+    columns = 8192
+    rows = (64 << 20 if quick else 1 << 30) // (4 * columns)
+    block = torch.ones(rows, columns, device=device)
+    vector = torch.ones(columns, device=device)
+    size = block.numel() * 4
+    budget = 0.05 if quick else 2.0
+    ways: list[tuple[int, Callable[[], Any]]] = [
+        (size, lambda: torch.mv(block, vector)),
+        (size, lambda: block.sum()),
+    ]
+    if device == "cuda":
+        target = torch.empty_like(block)
+        ways.append((2 * size, lambda: target.copy_(block)))  # read and written
+    return max(moved / _timed(way, device, budget)[0] for moved, way in ways)
 
 
 def _shapes(folder: Path) -> list[tuple[int, int, int]]:
@@ -147,26 +167,6 @@ def _packed(x: Any, weight: Any, bias: Any) -> Callable[[], Any] | None:
     except (AttributeError, RuntimeError):
         return None
     return product
-
-
-def _bandwidth(device: str, quick: bool) -> float:
-    """Bytes read a second: by a product with a vector and by a sum, whichever is faster."""
-    import torch
-
-    columns = 8192
-    rows = (64 << 20 if quick else 1 << 30) // (4 * columns)
-    block = torch.ones(rows, columns, device=device)
-    vector = torch.ones(columns, device=device)
-    size = block.numel() * 4
-    budget = 0.05 if quick else 2.0
-    ways: list[tuple[int, Callable[[], Any]]] = [
-        (size, lambda: torch.mv(block, vector)),
-        (size, lambda: block.sum()),
-    ]
-    if device == "cuda":
-        target = torch.empty_like(block)
-        ways.append((2 * size, lambda: target.copy_(block)))  # read and written
-    return max(moved / _timed(way, device, budget)[0] for moved, way in ways)
 
 
 def _timed(way: Callable[[], Any], device: str, budget: float) -> tuple[float, float]:

@@ -48,3 +48,10 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import save_tiny
 
     return save_tiny(tmp_path_factory.mktemp("tiny-t5"), "t5")
+
+
+@pytest.fixture(scope="session")
+def tiny_itm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.tiny import save_tiny_itm
+
+    return save_tiny_itm(tmp_path_factory.mktemp("tiny-itm"))

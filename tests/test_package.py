@@ -14,11 +14,17 @@ import pytest
 import blip2_widget
 
 PACKAGE = Path(blip2_widget.__file__).parent
-ROOMS = ("data", "demo", "formats", "images", "model", "notebook", "run", "scores", "store", "view")
+ROOMS = (
+    *("data", "demo", "formats", "images", "index", "model", "notebook", "run", "scores"),
+    *("store", "view"),
+)
+#: Those that say what is public.
+PUBLIC = ("formats", "images", "index", "model", "run", "scores", "store", "view")
 
 #: The rooms each room may import, itself aside. The demo's scripts train and ask like any user.
 MAY_IMPORT: dict[str, set[str]] = {
     "images": set(),
+    "index": set(),
     "store": set(),
     "model": {"demo"},
     "run": {"images", "model", "store"},
@@ -96,7 +102,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["formats", "images", "model", "run", "scores", "store", "view"])
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_room_says_what_is_public(name: str) -> None:
     room = __import__(f"blip2_widget.{name}", fromlist=["__all__"])
     assert len(room.__all__) == len(set(room.__all__))
@@ -142,7 +148,7 @@ def test_every_folder_of_the_package_is_a_known_room() -> None:
 def test_rooms_use_each_others_public_surface_only() -> None:
     private = [
         f"{file.relative_to(PACKAGE)}: {node.module}"
-        for room in ("formats", "images", "model", "run", "scores", "store", "view")
+        for room in PUBLIC
         for file in PACKAGE.rglob("*.py")
         if file.relative_to(PACKAGE).parts[0] not in (room, "demo")
         for node in _imports(ast.parse(file.read_text(encoding="utf-8")))
@@ -177,5 +183,5 @@ def test_a_build_that_cannot_have_its_front_end_says_so(
 def test_the_bundle_and_the_checkpoint_are_in_the_package() -> None:
     static = PACKAGE / "notebook" / "static"
     assert {each.name for each in static.iterdir()} >= {"gallery.js", "gallery.css"}
-    weights = PACKAGE / "demo" / "checkpoint" / "model.safetensors"
-    assert weights.stat().st_size < 12_000_000
+    for folder, most in (("checkpoint", 12_000_000), ("retrieval", 5_000_000)):
+        assert (PACKAGE / "demo" / folder / "model.safetensors").stat().st_size < most

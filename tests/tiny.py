@@ -1,4 +1,4 @@
-"""Tiny BLIP-2 checkpoints with random weights, in the standard format, of both families."""
+"""Tiny BLIP-2 checkpoints with random weights, in the standard format, of every kind."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    BertTokenizer,
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
     Blip2Processor,
     Blip2QFormerConfig,
     Blip2VisionConfig,
@@ -61,15 +63,7 @@ def save_tiny(folder: Path, family: Literal["opt", "t5"], seed: int = 0, width: 
             decoder_start_token_id=ids("<pad>"),
         )
     config = Blip2Config(
-        vision_config=Blip2VisionConfig(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            image_size=28,
-            patch_size=14,
-            initializer_range=0.2,
-        ),
+        vision_config=_vision(),
         qformer_config=Blip2QFormerConfig(
             hidden_size=64,
             num_hidden_layers=2,
@@ -92,6 +86,61 @@ def save_tiny(folder: Path, family: Literal["opt", "t5"], seed: int = 0, width: 
     image_processor = BlipImageProcessorPil(size={"height": 28, "width": 28})
     Blip2Processor(image_processor, tokenizer, num_query_tokens=QUERIES).save_pretrained(folder)
     return folder
+
+
+def save_tiny_itm(folder: Path, seed: int = 0) -> Path:
+    """As `save_tiny`, a checkpoint that matches pictures with texts, laid out as the published."""
+    torch.manual_seed(seed)
+    tokenizer = _bert_tokenizer()
+    image_processor = BlipImageProcessorPil(size={"height": 28, "width": 28})
+    processor = Blip2Processor(image_processor, tokenizer, num_query_tokens=QUERIES)
+    config = Blip2Config(
+        vision_config=_vision(),
+        qformer_config=Blip2QFormerConfig(
+            # As there, <image> has no row: it stands for the queries and is never looked up.
+            vocab_size=tokenizer.convert_tokens_to_ids("<image>"),
+            hidden_size=64,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=128,
+            encoder_hidden_size=64,
+            max_position_embeddings=48,
+            initializer_range=0.2,
+            use_qformer_text_input=True,
+        ),
+        num_query_tokens=QUERIES,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    model = Blip2ForImageTextRetrieval(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.2)
+        model.query_tokens.normal_()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _vision() -> Blip2VisionConfig:
+    return Blip2VisionConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=28,
+        patch_size=14,
+        initializer_range=0.2,
+    )
+
+
+def _bert_tokenizer() -> BertTokenizer:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = sorted(set("".join(_TEXTS).lower()) | set("<>[]!,"))
+    words += letters + [f"##{letter}" for letter in letters]
+    words += sorted({word for text in _TEXTS for word in text.lower().split()} - set(words))
+    vocabulary = {word: at for at, word in enumerate(dict.fromkeys(words))}
+    return BertTokenizer(vocab=vocabulary, bos_token="[DEC]")
 
 
 def _tokenizer(family: str) -> PreTrainedTokenizerFast:

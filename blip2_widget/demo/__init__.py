@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 CHECKPOINT: Final = Path(__file__).parent / "checkpoint"
 """The checkpoint's folder, for `Blip2ForConditionalGeneration.from_pretrained`."""
 
+RETRIEVAL: Final = Path(__file__).parent / "retrieval"
+"""The retrieval checkpoint's folder, for `Blip2ForImageTextRetrieval.from_pretrained`."""
+
 SAMPLES: Final = Path(__file__).parent / "samples"
 """The folder of the sample pictures and of `samples.csv`."""
 

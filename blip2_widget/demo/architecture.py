@@ -1,13 +1,23 @@
-"""The demo's tokenizer, processor and untrained model, laid out as those of the real BLIP-2."""
+"""The demo's tokenizers, processors and untrained models, laid out as those of the real BLIP-2."""
 
+import string
 from collections.abc import Iterable
 from typing import Any, Final
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
     Blip2Processor,
     Blip2QFormerConfig,
     Blip2VisionConfig,
@@ -25,6 +35,8 @@ QUERY_TOKENS: Final = 8
 WIDTH: Final = 128
 VOCABULARY: Final = 512
 MAX_POSITIONS: Final = 512
+RETRIEVAL_LAYERS: Final = 3
+RETRIEVAL_POSITIONS: Final = 128
 
 
 def build_tokenizer(texts: Iterable[str]) -> Any:
@@ -120,4 +132,72 @@ def build_model(tokenizer: Any) -> Any:
     )
     # Queries start as zeros by default, all alike; start them apart.
     torch.nn.init.normal_(model.query_tokens, std=0.5)
+    return model
+
+
+def build_retrieval_tokenizer(texts: Iterable[str]) -> Any:
+    """Train a WordPiece on `texts`, without case, as BERT's, which the real Q-Former reads by.
+
+    Every text is `[CLS] … [SEP]`, and padded on its right: its embedding stands in the first place.
+    """
+    wordpiece = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    wordpiece.normalizer = normalizers.BertNormalizer(lowercase=True)
+    wordpiece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    wordpiece.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY - 1,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"],
+        initial_alphabet=sorted(string.ascii_lowercase + string.digits + string.punctuation),
+        show_progress=False,
+    )
+    wordpiece.train_from_iterator(texts, trainer)
+    wordpiece.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(token, wordpiece.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=wordpiece,
+        bos_token="[DEC]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        padding_side="right",
+        model_max_length=RETRIEVAL_POSITIONS,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_retrieval_model(tokenizer: Any, first: Any) -> Any:
+    """A retrieval model for this tokenizer, that sees as `first`, a model of `build_model`, does.
+
+    The image encoder, the queries and the Q-Former's first layers are its own; what reads texts,
+    and one more layer, are fresh.
+    """
+    known = first.config.qformer_config
+    qformer = Blip2QFormerConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=known.hidden_size,
+        num_hidden_layers=RETRIEVAL_LAYERS,
+        num_attention_heads=known.num_attention_heads,
+        intermediate_size=known.intermediate_size,
+        cross_attention_frequency=known.cross_attention_frequency,
+        encoder_hidden_size=known.encoder_hidden_size,
+        max_position_embeddings=RETRIEVAL_POSITIONS,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+        use_qformer_text_input=True,
+    )
+    config = Blip2Config(
+        vision_config=first.config.vision_config,
+        qformer_config=qformer,
+        num_query_tokens=QUERY_TOKENS,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    model = Blip2ForImageTextRetrieval(config)
+    known_weights = first.state_dict()
+    own = {name: known_weights[name] for name in model.state_dict() if name in known_weights}
+    model.load_state_dict(own, strict=False)
     return model

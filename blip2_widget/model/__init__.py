@@ -1,22 +1,28 @@
-"""Checkpoints, variants, and the engine that turns pictures and prompts into answers.
+"""Checkpoints, variants, and the engines that turn pictures and prompts into answers, and pictures
+and texts into how well they match.
 
 Importing this room does not import torch; loading a model does.
 """
 
 from blip2_widget.model.batches import BatchSizes, batch_sizes
-from blip2_widget.model.catalogue import DEFAULT, PUBLISHED, Located, locate, names, parse
-from blip2_widget.model.engine import (
-    Answer,
-    Between,
-    Cancelled,
-    Engine,
-    GenerationSettings,
-    Step,
+from blip2_widget.model.catalogue import (
+    DEFAULT,
+    DEFAULT_RETRIEVAL,
+    PUBLISHED,
+    RETRIEVAL,
+    Located,
+    Task,
+    locate,
+    names,
+    parse,
 )
+from blip2_widget.model.engine import Answer, Engine, GenerationSettings, Step
+from blip2_widget.model.loaded import Between, Cancelled
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
+from blip2_widget.model.retrieval import RetrievalEngine, pooled, similarity
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
     MIXED,
@@ -34,9 +40,11 @@ from blip2_widget.model.weights import KeptWeights
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_RETRIEVAL",
     "MIXED",
     "NAMES",
     "PUBLISHED",
+    "RETRIEVAL",
     "Answer",
     "BatchSizes",
     "Between",
@@ -49,8 +57,10 @@ __all__ = [
     "Machine",
     "ModelManager",
     "Resident",
+    "RetrievalEngine",
     "Sizes",
     "Step",
+    "Task",
     "Variant",
     "batch_sizes",
     "choose",
@@ -65,8 +75,10 @@ __all__ = [
     "needed_bytes",
     "offered",
     "parse",
+    "pooled",
     "prompt_text",
     "read_machine",
     "runnable",
+    "similarity",
     "weight_bytes",
 ]

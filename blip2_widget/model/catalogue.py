@@ -14,13 +14,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.sizes import Sizes, sizes_of_folder, sizes_of_tensors, weights_in
 
 DEFAULT = "opt-2.7b"
+DEFAULT_RETRIEVAL = "itm-vit-g"
 
 #: Parameter counts of the published checkpoints, so that a plan needs no download. They were
 #: counted on the architectures built without weights; tests/model/test_catalogue.py counts again.
@@ -38,6 +39,24 @@ PUBLISHED: dict[str, Sizes] = {
     "flan-t5-xl-coco": _T5_XL,
     "flan-t5-xxl": _T5_XXL,
 }
+
+#: Those that match pictures with texts: no language model, and a Q-Former that reads texts.
+RETRIEVAL: dict[str, Sizes] = {
+    "itm-vit-g": Sizes(985_952_256, 186_080_002, 0, 0),
+    "itm-vit-g-coco": Sizes(986_543_616, 186_080_002, 0, 0),  # for pictures of 364 pixels
+}
+
+#: What a checkpoint is for: writing answers to prompts, or matching pictures with texts.
+Task = Literal["answer", "match"]
+
+#: The bundled checkpoints by name: where they are, and what each is for.
+_BUNDLED: dict[str, tuple[Path, Task]] = {
+    "demo": (demo.CHECKPOINT, "answer"),
+    "demo-retrieval": (demo.RETRIEVAL, "match"),
+}
+
+#: transformers' class of the checkpoints that match, as their configuration names it.
+_MATCHES = "Blip2ForImageTextRetrieval"
 
 #: What is fetched from the Hub. Weights by safetensors only: a pickle may run code.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -70,7 +89,7 @@ class Checkpoint:
     def known_as(self) -> str:
         """What people's words on its answers are kept under: readable, and the same by whichever
         name it was asked for."""
-        if self.name == "demo":  # whose folder is where the package is installed
+        if self.name in _BUNDLED:  # whose folder is where the package is installed
             return self.name
         return f"{self.source}@{self.revision}" if self.revision else self.source
 
@@ -94,8 +113,14 @@ class Located:
     folder: Path | None
 
     @property
+    def task(self) -> Task:
+        return "match" if _MATCHES in (self.config.get("architectures") or ()) else "answer"
+
+    @property
     def family(self) -> str:
-        """The language model's family: "opt" or "t5"."""
+        """The language model's family, "opt" or "t5"; "itm" of one that matches and has none."""
+        if self.task == "match":
+            return "itm"
         return str(self.config.get("text_config", {}).get("model_type", "opt"))
 
     @property
@@ -108,9 +133,10 @@ class Located:
         return f"{source}@{self.commit}"
 
 
-def names() -> list[str]:
-    """The names that need no path or Hub id."""
-    return [*PUBLISHED, "demo"]
+def names(task: Task = "answer") -> list[str]:
+    """The names that need no path or Hub id, of the checkpoints for a task."""
+    published = PUBLISHED if task == "answer" else RETRIEVAL
+    return [*published, *(name for name, (_, for_task) in _BUNDLED.items() if for_task == task)]
 
 
 def parse(name: str) -> Checkpoint:
@@ -119,11 +145,11 @@ def parse(name: str) -> Checkpoint:
 
     Raises Blip2Error with close names where it means none.
     """
-    if name == "demo":
-        return Checkpoint(name, str(demo.CHECKPOINT))
+    if name in _BUNDLED:
+        return Checkpoint(name, str(_BUNDLED[name][0]))
     stem, _, revision = name.partition("@")
     short = stem.removeprefix("Salesforce/").removeprefix("blip2-")
-    if short in PUBLISHED:
+    if short in PUBLISHED or short in RETRIEVAL:
         return Checkpoint(name, f"Salesforce/blip2-{short}", revision or None)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -135,8 +161,9 @@ def parse(name: str) -> Checkpoint:
         return Checkpoint(name, str(folder.resolve()))
     if stem.count("/") == 1 and not name.startswith((".", "/", "~")):
         return Checkpoint(name, stem, revision or None)
-    close = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(names())}"
+    known = [*names(), *names("match")]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(known)}"
     raise Blip2Error(
         f"there is no checkpoint {name!r}; {hint} A folder or a Hub id (owner/name) works too."
         if close
@@ -144,26 +171,20 @@ def parse(name: str) -> Checkpoint:
     )
 
 
-def locate(checkpoint: Checkpoint) -> Located:
+def locate(checkpoint: Checkpoint, task: Task = "answer") -> Located:
     """Find a checkpoint's configuration, revision and sizes; downloads no weights.
 
     What is on disk is taken as it is, without asking the Hub. Otherwise config.json is fetched.
-    Raises Blip2Error in one line where the Hub is offline, unreachable or lacks the checkpoint.
+    Raises Blip2Error in one line where the Hub is offline, unreachable or lacks the checkpoint, and
+    where the checkpoint is for another task: before anything is asked of the Hub, if it is known.
     """
-    if checkpoint.is_folder:
-        folder = Path(checkpoint.source)
-        return Located(
-            checkpoint, _fingerprint(folder), _read_config(folder), sizes_of_folder(folder), folder
-        )
-    cached = _cached_snapshot(checkpoint)
-    if cached is not None:
-        return Located(
-            checkpoint, cached.name, _read_config(cached), sizes_of_folder(cached), cached
-        )
-    config = _from_hub(checkpoint, "config.json")
     short = checkpoint.source.removeprefix("Salesforce/blip2-")
-    sizes = PUBLISHED.get(short) or _sizes_on_hub(checkpoint)
-    return Located(checkpoint, config.parent.name, _read_config(config.parent), sizes, None)
+    if short in (RETRIEVAL if task == "answer" else PUBLISHED):
+        raise _for_another(checkpoint, task)
+    located = _locate(checkpoint)
+    if located.task != task:
+        raise _for_another(checkpoint, task)
+    return located
 
 
 def fetch(located: Located, progress: DownloadProgress | None = None) -> Path:
@@ -184,6 +205,36 @@ def fetch(located: Located, progress: DownloadProgress | None = None) -> Path:
         )
     except Exception as error:
         raise _unreachable(located.checkpoint, error) from error
+
+
+def _locate(checkpoint: Checkpoint) -> Located:
+    if checkpoint.is_folder:
+        folder = Path(checkpoint.source)
+        return Located(
+            checkpoint, _fingerprint(folder), _read_config(folder), sizes_of_folder(folder), folder
+        )
+    cached = _cached_snapshot(checkpoint)
+    if cached is not None:
+        return Located(
+            checkpoint, cached.name, _read_config(cached), sizes_of_folder(cached), cached
+        )
+    config = _from_hub(checkpoint, "config.json")
+    short = checkpoint.source.removeprefix("Salesforce/blip2-")
+    sizes = PUBLISHED.get(short) or RETRIEVAL.get(short) or _sizes_on_hub(checkpoint)
+    return Located(checkpoint, config.parent.name, _read_config(config.parent), sizes, None)
+
+
+def _for_another(checkpoint: Checkpoint, task: Task) -> Blip2Error:
+    """What to write in place of a checkpoint that is not for this task."""
+    if task == "answer":
+        return Blip2Error(
+            f"{checkpoint.label} matches pictures with texts and writes none; "
+            f"write -m {DEFAULT} (or -m demo)"
+        )
+    return Blip2Error(
+        f"{checkpoint.label} writes texts and was not trained to match them with pictures; "
+        f"write -m {DEFAULT_RETRIEVAL} (or -m demo-retrieval)"
+    )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -8,17 +8,15 @@ computed once and every question asked on it. Both steps together give, token fo
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error, at_least_one
+from blip2_widget.model.loaded import Between, LoadedModel
 from blip2_widget.model.machine import read_machine
-from blip2_widget.model.memory import give_memory_back, mapped_at, trim
-from blip2_widget.model.tf32 import tf32_allowed
+from blip2_widget.model.memory import give_memory_back, trim
 from blip2_widget.model.variants import Variant, free_bytes
 
 if TYPE_CHECKING:
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
     from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
     from blip2_widget.model.decoding import Row
-
-#: Called between the layers of a model. It may do work of its own with the same engine, so that
-#: what is urgent need not wait for a batch, and ends the batch by raising `Cancelled`.
-Between = Callable[[], None]
 
 #: Bytes of keys and values kept for pictures that were just looked at, at most, and the share of
 #: what memory is free once a model is loaded.
@@ -105,12 +99,8 @@ class Step:
     running: Mapping[int, Sequence[int]]
 
 
-class Cancelled(Exception):  # noqa: N818 - it is no error
-    """A batch was stopped by the call between its layers; what had ended before is kept."""
-
-
-class Engine:
-    """One loaded checkpoint in one variant. One pass through the model at a time."""
+class Engine(LoadedModel):
+    """A checkpoint that writes answers, in one variant."""
 
     #: How many devices share every batch.
     devices = 1
@@ -120,59 +110,22 @@ class Engine:
     ) -> None:
         from blip2_widget.model.graphs import StepGraphs
         from blip2_widget.model.key_values import Buffers
-        from blip2_widget.model.pixels import PixelTable
         from blip2_widget.model.prefixes import PrefixCache
 
-        self.model = model
-        self.processor = processor
-        self.variant = variant
-        self._table = PixelTable.of(processor.image_processor)
+        super().__init__(model, processor, variant)
         self._buffers = Buffers()
         self._graphs: StepGraphs | None = None
         if variant.is_cuda and variant.quantization is None:
             # Quantised products wait for the GPU in their middle, which cannot be recorded.
             self._graphs = StepGraphs(self._recordable_step)
-        # Reentrant, since what is urgent runs between the layers of what is not.
-        self._lock = threading.RLock()
         # bitsandbytes packs a weight anew when a processor first uses it, and frees the old one.
         self._to_trim = variant.quantization is not None and not variant.is_cuda
         config = model.config
         self.is_encoder_decoder: bool = not config.use_decoder_only_language_model
         self.end_tokens = _as_set(config.text_config.eos_token_id)
         self._start = self.token_ids("")
-        if not variant.is_cuda:
-            _suit_processor(model)
-        #: How far int8 vision moves features, by their length; None where vision is not int8.
-        self.vision_distance: float | None = getattr(model.vision_model, "distance", None)
-        #: Bytes of weights that the system counts as free memory, by their address, since variants
-        #: may share some.
-        self.mapped_at = mapped_at(chain(model.parameters(), model.buffers()))
         free = max(free_bytes(variant, read_machine()) - self.mapped, 0)
         self.prefixes = PrefixCache(min(_PREFIX_BYTES, int(free * _PREFIX_SHARE)))
-        for layer in _layers(model):
-            # A vision side may be shared, and outlive this engine: its layers know of none.
-            if _before_layer not in layer._forward_pre_hooks.values():
-                layer.register_forward_pre_hook(_before_layer)
-
-    @property
-    def mapped(self) -> int:
-        """Bytes of weights that the system counts as free memory."""
-        return sum(self.mapped_at.values())
-
-    def prepare(self, image: Image) -> NDArray[np.float32]:
-        """An RGB picture as the image encoder reads it: (3, height, width). May be called from any
-        thread.
-
-        It is no tensor, since torch would start threads for that: where OpenMP has more of them
-        than there are processors, all sleep between two products, and a step of one row in int4
-        takes 1.3 times as long.
-        """
-        if self._table is not None:
-            return self._table(image)
-        pixels: NDArray[np.float32] = self.processor.image_processor(
-            [image], return_tensors="np"
-        ).pixel_values[0]
-        return pixels
 
     def encode(
         self, images: Sequence[Image | NDArray[np.float32]], between: Between | None = None
@@ -180,17 +133,9 @@ class Engine:
         """The Q-Former's output of RGB pictures, prepared or not: (len(images), query tokens,
         Q-Former width), on the CPU in the variant's unquantised type; 32 by 768 for the published
         checkpoints. Raises Cancelled where `between` does."""
-        import numpy as np
-        import torch
-
-        prepared = [each if isinstance(each, np.ndarray) else self.prepare(each) for each in images]
-        pixels = torch.from_numpy(np.stack(prepared))
-        if self.variant.is_cuda:
-            pixels = pixels.pin_memory()
-        fp16 = self.variant.is_cuda and self.variant.dtype == "float16"
-        with self._computing(between), tf32_allowed() if fp16 else nullcontext():
-            pixels = pixels.to(self.model.device, non_blocking=True)
-            pixels = pixels.to(self.model.vision_model.dtype)
+        pixels = self._pixels(images)
+        with self._computing(between), self._in_its_precision():
+            pixels = self._placed(pixels)
             output = self.model.get_image_features(pixels, return_dict=True)
             features = output.qformer_outputs.last_hidden_state
             # In fp16 the Q-Former runs in fp32, and generate casts back just here.
@@ -342,12 +287,6 @@ class Engine:
         if not self.variant.is_cuda:  # where torch keeps it, and recorded steps use it
             self._buffers.clear()
 
-    def _overflow(self) -> Blip2Error:
-        name = self.variant.name
-        return Blip2Error(
-            f"numbers overflow in {name} on this row; write --variant {name.partition('-')[0]}-fp32"
-        )
-
     def _size_for(self, running: int, size: int) -> int:
         """The size of a batch of which so many rows are running: to gather them has its cost, and
         recorded steps want few sizes."""
@@ -462,35 +401,10 @@ class Engine:
         embedded: torch.Tensor = projected.to(self.model.get_input_embeddings().weight.dtype)
         return embedded
 
-    @contextmanager
-    def _computing(self, between: Between | None) -> Iterator[None]:
-        """The model to oneself, and `between` called before each of its layers."""
-        import torch
-
-        is_cuda = self.variant.is_cuda
-        device = torch.cuda.device(self.variant.device) if is_cuda else nullcontext()
-        with self._lock, torch.inference_mode(), device:
-            outer = getattr(_thread, "between", None)
-            _thread.between = between
-            try:
-                yield
-            finally:
-                _thread.between = outer
-
     def _trim_once(self) -> None:
         if self._to_trim:
             trim()
             self._to_trim = False
-
-
-#: What a thread's pass through a model calls between layers, as `between`.
-_thread = threading.local()
-
-
-def _before_layer(_layer: Any, _inputs: Any) -> None:
-    between: Between | None = getattr(_thread, "between", None)
-    if between is not None:
-        between()
 
 
 def _gathered(stays: Sequence[bool], size: int) -> list[int]:
@@ -498,32 +412,6 @@ def _gathered(stays: Sequence[bool], size: int) -> list[int]:
     front, and others where they are too few."""
     movers = [at for at in range(size, len(stays)) if stays[at]]
     return [movers.pop() if not stays[at] and movers else at for at in range(size)]
-
-
-def _suit_processor(model: Blip2ForConditionalGeneration) -> None:
-    """Take the faster of equal ways on a processor with bf16."""
-    import torch
-
-    from blip2_widget.model import attention, nf4_linear
-    from blip2_widget.model.packing import can_pack, pack
-
-    if model.vision_model.dtype == torch.bfloat16 and can_pack():
-        pack(model)
-        nf4_linear.quicken(model)
-        parts = [model.vision_model, model.qformer]
-        if model.config.use_decoder_only_language_model:
-            parts.append(model.language_model)
-        for part in parts:
-            part.set_attn_implementation(attention.NAME)
-
-
-def _layers(model: Blip2ForConditionalGeneration) -> Iterator[torch.nn.Module]:
-    """Every block of every stack of blocks in a model."""
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList):
-            yield from module
 
 
 @contextmanager

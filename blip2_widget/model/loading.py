@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import distance, nf4_packing
@@ -29,7 +29,12 @@ from blip2_widget.model.variants import Variant
 
 if TYPE_CHECKING:
     import torch
-    from transformers import Blip2ForConditionalGeneration, Blip2Processor
+    from transformers import (
+        Blip2Config,
+        Blip2ForConditionalGeneration,
+        Blip2PreTrainedModel,
+        Blip2Processor,
+    )
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +63,9 @@ def load_model(
     *,
     files: Files = NOTHING_KEPT,
     vision: Mapping[str, Any] | None = None,
-) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
-    """Load a checkpoint from safetensors files onto the variant's device, ready to generate.
+) -> tuple[Blip2PreTrainedModel, Blip2Processor]:
+    """Load a checkpoint from safetensors files onto the variant's device, ready to be used: a
+    `Blip2ForImageTextRetrieval` where its configuration says so, else one that generates.
 
     `files` stand for the checkpoint's own, side by side: already in the variant's precision.
     `vision` is the `vision_side` of a model of this checkpoint that has it in common with this
@@ -99,7 +105,8 @@ def load_model(
                     config.quantization_config = _quantization(variant).to_dict()
             sides: list[Side] = ["vision", "language"] if vision is None else ["language"]
             with _left_as_found() as tie_weights, opened(folder, files, sides) as tensors:
-                model, found = _architecture(vision is not None, reads_int8).from_pretrained(
+                architecture = _architecture(config, vision is not None, reads_int8)
+                model, found = architecture.from_pretrained(
                     None,
                     config=config,
                     state_dict=tensors,
@@ -124,7 +131,9 @@ def load_model(
             _log.debug("loading failed", exc_info=True)
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise UnreadableError(f"{folder} cannot be loaded as {variant.name}: {line}") from error
-        processor = load_processor(folder, model.config.num_query_tokens)
+        processor = load_processor(
+            folder, model.config.num_query_tokens, "right" if _matches(config) else "left"
+        )
     model.eval()
     for part, module in (vision or {}).items():
         setattr(model, part, module)
@@ -162,12 +171,15 @@ def packs_nf4(variant: Variant) -> bool:
     return variant.quantization == "int4" and not variant.is_cuda and nf4_packing.packs_here()
 
 
-def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
+def load_processor(
+    folder: Path, num_query_tokens: int, padding_side: Literal["left", "right"] = "left"
+) -> Blip2Processor:
     """The checkpoint's processor, with the traps taken out.
 
     Without `num_query_tokens` it silently inserts no image tokens. Its image backends differ in
-    the last bits, and features are stored, so the Pillow one is pinned. And where a tokenizer
-    brings code of its own, transformers would ask whether to run it.
+    the last bits, and features are stored, so the Pillow one is pinned. A model that generates
+    goes on from a text's last token, and one that matches takes its first for the whole text. And
+    where a tokenizer brings code of its own, transformers would ask whether to run it.
     """
     from transformers import AutoTokenizer, Blip2Processor
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
@@ -176,13 +188,20 @@ def load_processor(folder: Path, num_query_tokens: int) -> Blip2Processor:
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, use_fast=True, trust_remote_code=False
     )
-    tokenizer.padding_side = "left"
+    tokenizer.padding_side = padding_side
     return Blip2Processor(image_processor, tokenizer, num_query_tokens=num_query_tokens)
 
 
-def _architecture(without_vision: bool, with_int8_vision: bool) -> Any:
+def _matches(config: Blip2Config) -> bool:
+    return "Blip2ForImageTextRetrieval" in (config.architectures or ())
+
+
+def _architecture(config: Blip2Config, without_vision: bool, with_int8_vision: bool) -> Any:
     """transformers' class, with nothing in the vision side's place, or int8 layers in it."""
-    from transformers import Blip2Config, Blip2ForConditionalGeneration
+    from transformers import Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval
+
+    if _matches(config):
+        return Blip2ForImageTextRetrieval
 
     class Architecture(Blip2ForConditionalGeneration):
         def __init__(self, config: Blip2Config) -> None:

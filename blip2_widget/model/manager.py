@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model.catalogue import Located, fetch, parse
@@ -21,6 +21,7 @@ from blip2_widget.model.loading import UnreadableError
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.replicas import Replicas
+from blip2_widget.model.retrieval import RetrievalEngine
 from blip2_widget.model.sides import NOTHING_KEPT, Files, Side
 from blip2_widget.model.variants import (
     Tower,
@@ -53,7 +54,10 @@ class Key:
 
 @dataclass
 class Resident:
-    """A model in memory, or on its way there. Times are in Unix seconds."""
+    """A model in memory, or on its way there. Times are in Unix seconds.
+
+    `future` gives what answers; of a checkpoint that matches, `retrieval` gives what does.
+    """
 
     located: Located
     variant: Variant
@@ -69,6 +73,13 @@ class Resident:
     @property
     def source(self) -> str:
         return self.located.checkpoint.source
+
+    @property
+    def retrieval(self) -> Future[RetrievalEngine]:
+        """What matches. ValueError where the checkpoint was located to answer."""
+        if self.located.task != "match":
+            raise ValueError(f"{self.name} does not match")
+        return cast("Future[RetrievalEngine]", self.future)
 
     @property
     def weights(self) -> int:
@@ -326,6 +337,11 @@ class ModelManager:
                 located, folder, resident.variant, partial(load, resident.variant), sides
             )
             give_memory_back()
+            if located.task == "match":
+                # Under the type of those that answer, whose parts the manager uses are its too.
+                matches = RetrievalEngine(model, processor, resident.variant)
+                resident.future.set_result(cast("Engine", matches))
+                return
             engine = Engine(model, processor, resident.variant)
             others = self._replicas(resident, folder, load)
             resident.future.set_result(Replicas([engine, *others]) if others else engine)

@@ -9,13 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-from blip2_widget.model.engine import (
-    Between,
-    Cancelled,
-    Engine,
-    GenerationSettings,
-    Step,
-)
+from blip2_widget.model.engine import Engine, GenerationSettings, Step
+from blip2_widget.model.loaded import Between, Cancelled
 
 if TYPE_CHECKING:
     import numpy as np

@@ -80,7 +80,8 @@ _QUANTIZATIONS: dict[str, Quantization] = {"int8": "int8", "int4": "int4"}
 
 
 def variant(name: str, machine: Machine, family: str) -> Variant:
-    """The variant of that name as it would run for a language model family on this machine.
+    """The variant of that name as it would run for a language model family on this machine; "itm"
+    is the family of checkpoints without a language model.
 
     A name is DEVICE-PRECISION, where int8 and int4 are the language model's and the vision side
     has the type that the device is good at, or DEVICE-VISION+LANGUAGE. Two names may mean one
@@ -89,6 +90,13 @@ def variant(name: str, machine: Machine, family: str) -> Variant:
     Raises Blip2Error where the machine or the family cannot run it, naming one that works.
     """
     device, vision, language = _sides(name)
+    if family == "itm" and (vision == "int8" or language in _QUANTIZATIONS):
+        # int8 and int4 are the language model's, and what int8 vision does to matching was never
+        # measured.
+        raise Blip2Error(
+            f"{name} is not offered for a checkpoint that matches: it has no language model to "
+            f"quantise; write --variant {device}-bf16 or {device}-fp32"
+        )
     if device == "cpu" and "fp16" in (vision, language):
         raise Blip2Error(
             f"{name} is not offered: fp16 is many times slower than bf16 on a processor; "
@@ -272,7 +280,7 @@ def choose(
             f"no variant fits: the smallest, {smallest.name}, needs "
             f"{gigabytes(needed(smallest))} and "
             f"{gigabytes(free_bytes(smallest, machine))} are free; close something, "
-            "or take a smaller checkpoint (-m opt-2.7b, or -m demo)"
+            f"or take a smaller checkpoint ({_smaller(family)})"
         )
     wanted = variant(name, machine, family)
     if fits(wanted):
@@ -281,8 +289,12 @@ def choose(
     raise Blip2Error(
         f"{name} needs {gigabytes(needed(wanted))} and "
         f"{gigabytes(free_bytes(wanted, machine))} are free; "
-        + (f"these fit: {others}" if others else "no other variant fits either; try -m demo")
+        + (f"these fit: {others}" if others else f"nor does another; try {_smaller(family)}")
     )
+
+
+def _smaller(family: str) -> str:
+    return "-m demo-retrieval" if family == "itm" else "-m opt-2.7b, or -m demo"
 
 
 def twins(variant: Variant, sizes: Sizes, machine: Machine) -> list[Variant]:

@@ -13,7 +13,7 @@ import torch
 
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import PUBLISHED, locate, names, parse
+from blip2_widget.model import PUBLISHED, RETRIEVAL, locate, names, parse
 from blip2_widget.model.sizes import sizes_of_folder, sizes_of_tensors
 
 
@@ -25,6 +25,9 @@ from blip2_widget.model.sizes import sizes_of_folder, sizes_of_tensors
         ("Salesforce/blip2-opt-6.7b@v1", "Salesforce/blip2-opt-6.7b", "v1"),
         ("someone/their-blip2@refs/pr/1", "someone/their-blip2", "refs/pr/1"),
         ("demo", str(demo.CHECKPOINT), None),
+        ("itm-vit-g", "Salesforce/blip2-itm-vit-g", None),
+        ("blip2-itm-vit-g-coco@v1", "Salesforce/blip2-itm-vit-g-coco", "v1"),
+        ("demo-retrieval", str(demo.RETRIEVAL), None),
     ],
 )
 def test_names(name: str, source: str, revision: str | None) -> None:
@@ -113,6 +116,40 @@ def test_no_hub_is_one_line_at_once(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("name", ["itm-vit-g", "blip2-itm-vit-g-coco@v1", "demo-retrieval"])
+def test_what_matches_does_not_answer(name: str) -> None:
+    with pytest.raises(Blip2Error) as caught:
+        locate(parse(name))
+    assert str(caught.value) == (
+        f"{name} matches pictures with texts and writes none; write -m opt-2.7b (or -m demo)"
+    )
+
+
+@pytest.mark.parametrize("name", ["opt-2.7b", "Salesforce/blip2-flan-t5-xl@main", "demo"])
+def test_what_answers_does_not_match(name: str) -> None:
+    with pytest.raises(Blip2Error) as caught:
+        locate(parse(name), "match")
+    assert str(caught.value) == (
+        f"{name} writes texts and was not trained to match them with pictures; "
+        "write -m itm-vit-g (or -m demo-retrieval)"
+    )
+
+
+def test_a_folder_is_for_what_its_configuration_says(tiny_opt: Path, tiny_itm: Path) -> None:
+    assert locate(parse(str(tiny_itm)), "match").family == "itm"
+    with pytest.raises(Blip2Error, match=f"{tiny_itm.name} matches pictures with texts"):
+        locate(parse(str(tiny_itm)))
+    with pytest.raises(Blip2Error, match=f"{tiny_opt.name} writes texts"):
+        locate(parse(str(tiny_opt)), "match")
+
+
+def test_each_task_has_names_of_its_own() -> None:
+    assert names("match") == ["itm-vit-g", "itm-vit-g-coco", "demo-retrieval"]
+    assert not set(names("match")) & set(names())
+    with pytest.raises(Blip2Error, match="did you mean itm-vit-g"):
+        parse("itm-vitg")
+
+
 def architecture(name: str) -> Any:
     """The published architectures, without weights."""
     from transformers import (
@@ -169,6 +206,26 @@ def test_published_sizes_are_those_of_the_architecture(name: str) -> None:
         shapes["language_model.lm_head.weight"] = shapes["language_model.shared.weight"]
     assert sizes_of_tensors(shapes) == PUBLISHED[name]
     assert {f"{name}-coco"} <= {*names(), "flan-t5-xxl-coco"}
+
+
+@pytest.mark.parametrize(("name", "side"), [("itm-vit-g", 224), ("itm-vit-g-coco", 364)])
+def test_retrieval_sizes_are_those_of_the_architecture(name: str, side: int) -> None:
+    from transformers import (
+        Blip2Config,
+        Blip2ForImageTextRetrieval,
+        Blip2QFormerConfig,
+        Blip2VisionConfig,
+    )
+
+    config = Blip2Config(
+        vision_config=Blip2VisionConfig(image_size=side),
+        # BERT's words and the one that begins what the Q-Former writes.
+        qformer_config=Blip2QFormerConfig(vocab_size=30523, use_qformer_text_input=True),
+    )
+    with torch.device("meta"):
+        model = Blip2ForImageTextRetrieval(config)
+    shapes = {key: tuple(parameter.shape) for key, parameter in model.named_parameters()}
+    assert sizes_of_tensors(shapes) == RETRIEVAL[name]
 
 
 def test_sizes_of_a_folder_are_those_of_its_model(tiny_t5: Path) -> None:

@@ -405,7 +405,7 @@ def test_a_model_that_a_cell_makes_meanwhile_disturbs_no_loading(
     if begins_first:
         switch()
         threading.Timer(1, switches.close).start()
-    engine = load(manager, locate(parse(str(tiny_opt))), "cpu-bf16").result(60)
+    engine = load(manager, locate(parse(str(tiny_opt))), "cpu-fp32").result(60)
     assert PreTrainedModel.tie_weights is ties
     assert torch.get_default_dtype() == torch.float32
     language = engine.model.language_model
