@@ -147,6 +147,7 @@ def test_rows_come_as_asked_and_within_bounds(make: Any) -> None:
             "state": "done",
             "error": None,
             "cached": False,
+            "source": None,
             "confidence": pytest.approx(math.exp(result.answers.logprob[1])),
             "review": None,
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blip2_widget.store import Review, Store, StoredAnswer
+from blip2_widget.store import ImportedText, Review, Store, StoredAnswer
 
 REVIEW = Review(
     image_key="picture",
@@ -26,6 +26,9 @@ REVIEW = Review(
     who="ada",
     when=1.5,
 )
+
+
+IMPORTED = ImportedText("picture", "", "caption", "two dogs", "old.csv", None, 1.5)
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -67,6 +70,22 @@ def test_a_conversation_is_replaced_as_a_whole_for_its_picture_and_model(store: 
     store.people.put_conversation("picture", "other", [])
     assert store.people.conversation("picture", "demo") == turns
     assert store.people.conversation("picture", "other") == []
+
+
+def test_an_imported_text_is_replaced_by_a_later_one_to_the_same_prompt(store: Store) -> None:
+    assert store.people.imported(["picture"]) == []
+    later = replace(IMPORTED, text="three dogs", source="new.csv", model="opt-2.7b")
+    other = replace(IMPORTED, prompt="how many?", kind="question")
+    store.people.put_imported([IMPORTED, other])
+    store.people.put_imported([later])
+    assert sorted(each.text for each in store.people.imported(["picture", "none"])) == [
+        "three dogs",
+        "two dogs",
+    ]
+    store.clear()
+    assert len(store.people.imported(["picture"])) == 2
+    store.clear("imported")
+    assert store.people.imported(["picture"]) == []
 
 
 def test_clearing_what_was_computed_keeps_what_people_said(store: Store) -> None:
@@ -128,17 +147,40 @@ PRAGMA user_version = 2;
 """
 
 
-def test_a_file_of_version_2_becomes_one_of_version_3_with_all_that_it_held(tmp_path: Path) -> None:
+#: And what version 3 added to it.
+_VERSION_3 = """
+CREATE TABLE reviews (id INTEGER PRIMARY KEY AUTOINCREMENT,
+    image_key TEXT NOT NULL, prompt TEXT NOT NULL, kind TEXT NOT NULL,
+    model TEXT NOT NULL, variant TEXT NOT NULL,
+    status TEXT, flagged INTEGER NOT NULL, text TEXT, model_text TEXT,
+    who TEXT NOT NULL, created_at REAL NOT NULL);
+CREATE INDEX reviews_by_picture ON reviews (image_key);
+CREATE TABLE prompts (text TEXT PRIMARY KEY, used_at REAL NOT NULL, times INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE conversations (image_key TEXT NOT NULL, model TEXT NOT NULL,
+    turns TEXT NOT NULL, updated_at REAL NOT NULL, PRIMARY KEY (image_key, model)) WITHOUT ROWID;
+INSERT INTO prompts VALUES ('an earlier prompt', 1.0, 1);
+PRAGMA user_version = 3;
+"""
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_older_file_becomes_one_of_today_with_all_that_it_held(
+    tmp_path: Path, version: int
+) -> None:
     path = tmp_path / "s.sqlite3"
     with sqlite3.connect(path) as old:
-        old.executescript(_VERSION_2)
+        old.executescript(_VERSION_2 + (_VERSION_3 if version == 3 else ""))
     old.close()
     store = Store(path)
     kept = StoredAnswer("k", "f", "i", "m", "r", "v", "p", {}, "two", 0.5, 1.0, -0.5)
     assert store.answers(["k"]) == {"k": kept}
+    assert store.people.prompts() == (["an earlier prompt"] if version == 3 else [])
     store.people.add_reviews([REVIEW])
+    store.people.put_imported([IMPORTED])
     store.close()
     again = Store(path)
     assert again.people.reviews(["picture"]) == [REVIEW]
+    assert again.people.imported(["picture"]) == [IMPORTED]
     (version,) = sqlite3.connect(path).execute("PRAGMA user_version").fetchone()
-    assert version == 3
+    assert version == 4
