@@ -18,6 +18,7 @@ from typing import Final
 from benchmarks import (
     agreement,
     captions,
+    export,
     filtering,
     follow_up,
     full_size,
@@ -54,6 +55,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     overhead.NAME: overhead.measure,
     agreement.NAME: agreement.measure,
     filtering.NAME: filtering.measure,
+    export.NAME: export.measure,
     gallery.NAME: gallery.measure,
     fuzzing.NAME: fuzzing.measure,
 }
@@ -64,6 +66,7 @@ _WITHOUT_CHECKPOINT: Final = {
     overhead.NAME,
     agreement.NAME,
     filtering.NAME,
+    export.NAME,
     gallery.NAME,
     fuzzing.NAME,
 }

@@ -163,7 +163,8 @@ def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
     )
     blip2_widget.import_answers(tmp_path / "a.parquet")
     (tmp_path / "a.jsonl").write_text(
-        '\ufeff{"pic": "p/3.png", "words": "four \\ud800", "n": 4}\nno json\n[1]\n\n{"pic": "p/4.png"}\n'
+        '\ufeff{"pic": "p/3.png", "words": "four \\ud800", "n": 4}\n'
+        'no json\n[1]\n\n{"pic": "p/4.png"}\n'
     )
     report = blip2_widget.import_answers(tmp_path / "a.jsonl", column="pic", text="words")
     assert list(report.errors.row) == [1, 2]
