@@ -18,6 +18,7 @@ from typing import Final
 from benchmarks import (
     agreement,
     captions,
+    export,
     filtering,
     follow_up,
     full_size,
@@ -57,6 +58,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     agreement.NAME: agreement.measure,
     filtering.NAME: filtering.measure,
     index.NAME: index.measure,
+    export.NAME: export.measure,
     gallery.NAME: gallery.measure,
     fuzzing.NAME: fuzzing.measure,
     soak.NAME: soak.measure,
@@ -69,6 +71,7 @@ _WITHOUT_CHECKPOINT: Final = {
     agreement.NAME,
     filtering.NAME,
     index.NAME,
+    export.NAME,
     gallery.NAME,
     fuzzing.NAME,
     soak.NAME,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.formats.answers import clean
 from blip2_widget.formats.catalogue import format_to_read
 from blip2_widget.formats.folders import VALUE
 from blip2_widget.formats.matching import Matching
@@ -105,7 +106,7 @@ class Meaning:
         columns = _PICTURES if self.picture is None else (self.picture,)
         values = [line.get(name) for name in columns]
         values = [value.get("path") if isinstance(value, dict) else value for value in values]
-        return [value for value in values if isinstance(value, str) and value]
+        return [clean(value) for value in values if isinstance(value, str) and value]
 
     def value(self, line: Mapping[str, Any]) -> Any:
         """The picture that a line holds, None where it only names one."""
@@ -123,7 +124,7 @@ class Meaning:
             if isinstance(value, list):
                 value = next(iter(value), None)
             if value is not None and str(value).strip():
-                return str(value).strip()
+                return clean(str(value)).strip()
             if name == "model_answer" and name in line and line.get("corrected"):
                 return ""  # a correction stands where no model has answered
         return ""
@@ -133,7 +134,7 @@ class Meaning:
         is not there."""
         asked = [line.get(name) for name in _QUESTIONS]
         prompt = next((text for text in asked if isinstance(text, str)), "")
-        prompt = (prompt if self.prompt is None else self.prompt).strip()
+        prompt = clean(prompt if self.prompt is None else self.prompt).strip()
         said = line.get("kind")
         kind = self.kind or (said if said in _KINDS else None)
         if kind is None:
@@ -345,7 +346,7 @@ def _has_bytes(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return clean(value) if isinstance(value, str) and value else None
 
 
 def _seconds(value: Any) -> float | None:

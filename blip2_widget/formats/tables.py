@@ -76,7 +76,8 @@ def write_csv(answers: Answers, path: Path, overwrite: bool) -> int:
         whole_file(path, overwrite) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.DictWriter(file, list(COLUMNS))  # whose line ends make it quote both halves
+        # With its usual line ends, CR LF, it quotes a text that holds either.
+        writer = csv.DictWriter(file, list(COLUMNS))
         writer.writeheader()
         for record in answers.records():
             writer.writerow({name: _unspelled(value) for name, value in texts(record).items()})

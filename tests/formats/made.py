@@ -67,6 +67,7 @@ def pictures(folder: Path, names: Sequence[str]) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
         data = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
         Image.fromarray(data).save(folder / name, "JPEG" if name.endswith("jpg") else "PNG")
         paths.append(str(folder / name))

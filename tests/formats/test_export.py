@@ -46,6 +46,11 @@ def result(tmp_path: Path) -> Result:
 SAID = [WANTED[0], "=corrected", *WANTED[2:]]
 
 
+def equal(one: Any, other: Any) -> bool:
+    """Whether two pictures have the same pixels."""
+    return np.array_equal(np.asarray(one), np.asarray(other))
+
+
 def load(kind: str, tmp_path: Path, **options: Any) -> Any:
     return datasets.load_dataset(kind, split="train", cache_dir=str(tmp_path / "hf"), **options)
 
@@ -114,7 +119,7 @@ def test_an_imagefolder_is_read_by_datasets_with_its_pictures(
     assert read["answer"][:] == [*SAID, None]
     for number in (0, len(TEXTS)):
         known = Image.open(tmp_path / "pictures" / f"{number:02}.png")
-        assert np.array_equal(np.asarray(read[number]["image"]), np.asarray(known))
+        assert equal(read[number]["image"], known)
     copied = (folder / "00.png").read_bytes()
     assert copied == (tmp_path / "pictures" / "00.png").read_bytes()
 
@@ -124,10 +129,7 @@ def test_a_dataset_is_in_memory_and_on_disk(result: Result, tmp_path: Path) -> N
     for dataset in (result.to_dataset(), saved):
         assert dataset["answer"][:] == [*SAID, None]
         assert dataset.column_names == ["image", *COLUMNS]
-        assert np.array_equal(
-            np.asarray(dataset[2]["image"]),
-            np.asarray(Image.open(tmp_path / "pictures" / "02.png")),
-        )
+        assert equal(dataset[2]["image"], Image.open(tmp_path / "pictures" / "02.png"))
     # What is on disk needs the pictures no longer.
     assert saved.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"]
 
@@ -182,7 +184,7 @@ def test_pictures_in_memory_are_written_as_png_under_names_of_their_own(
     files = {each.name for each in folder.iterdir()}
     assert files == {"0.png", "x.jpg", "x-2.jpg", "metadata.jsonl"}
     assert (folder / "x.jpg").read_bytes() == data.getvalue()
-    assert np.array_equal(np.asarray(Image.open(folder / "0.png")), np.asarray(noise[0]))
+    assert equal(Image.open(folder / "0.png"), noise[0])
 
 
 def test_pictures_that_lie_in_the_folder_stay_there(tmp_path: Path) -> None:

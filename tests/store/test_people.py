@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from blip2_widget.store import Store
+from blip2_widget.store import ImportedText, Store
 from tests.store.made import REVIEW
+
+IMPORTED = ImportedText("picture", "", "caption", "two dogs", "old.csv", None, 1.5)
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -57,6 +59,22 @@ def test_a_conversation_is_replaced_as_a_whole_for_its_picture_and_model(store: 
     store.people.put_conversation("picture", "other", [])
     assert store.people.conversation("picture", "demo") == turns
     assert store.people.conversation("picture", "other") == []
+
+
+def test_an_imported_text_is_replaced_by_a_later_one_to_the_same_prompt(store: Store) -> None:
+    assert store.people.imported(["picture"]) == []
+    later = replace(IMPORTED, text="three dogs", source="new.csv", model="opt-2.7b")
+    other = replace(IMPORTED, prompt="how many?", kind="question")
+    store.people.put_imported([IMPORTED, other])
+    store.people.put_imported([later])
+    assert sorted(each.text for each in store.people.imported(["picture", "none"])) == [
+        "three dogs",
+        "two dogs",
+    ]
+    store.clear()
+    assert len(store.people.imported(["picture"])) == 2
+    store.clear("imported")
+    assert store.people.imported(["picture"]) == []
 
 
 def test_clearing_what_was_computed_keeps_what_people_said(store: Store) -> None:

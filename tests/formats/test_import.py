@@ -1,0 +1,287 @@
+"""Earlier texts come in: a half-captioned set goes on from there, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+import tarfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import blip2_widget
+from blip2_widget.errors import Blip2Error
+from blip2_widget.formats.answers import clean
+from blip2_widget.model import Engine
+from blip2_widget.run import target_of
+from blip2_widget.session import Session
+from tests.formats.made import FORMATS, TEXTS, answered, export, pictures
+
+NAMES = [f"{at}.png" for at in range(6)]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    return pictures(tmp_path / "p", NAMES)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many answers were computed in each batch."""
+    seen: list[int] = []
+    real = Engine.stream
+
+    def counting(engine: Engine, features: Any, prompts: Sequence[Any], *a: Any, **n: Any) -> Any:
+        seen.append(len(prompts))
+        return real(engine, features, prompts, *a, **n)
+
+    monkeypatch.setattr(Engine, "stream", counting)
+    return seen
+
+
+def write_csv(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return path
+
+
+def captions(images: Any, **options: Any) -> list[Any]:
+    return list(blip2_widget.caption(images, **options).wait(60).df.iloc[:, -1])
+
+
+def test_a_half_captioned_set_goes_on_and_computes_only_what_is_missing(
+    paths: list[str], tmp_path: Path, asked: list[int]
+) -> None:
+    lines = [{"file_name": f"p/{name}", "caption": ""} for name in NAMES]
+    lines[0]["caption"], lines[3]["caption"] = "mine", "mine too"
+    report = blip2_widget.import_answers(write_csv(tmp_path / "old.csv", lines), paths)
+    assert repr(report) == "imported 2 texts of 2 pictures from old.csv"
+    result = blip2_widget.caption(paths).wait(60)
+    assert sum(asked) == 4 and result.progress.cached == 2
+    answers = result.answers
+    assert (answers.answer[0], answers.answer[3]) == ("mine", "mine too")
+    assert [each == "old.csv" for each in answers.source] == [at in (0, 3) for at in range(6)]
+    assert (answers.model[0], answers.variant[0]) == ("old.csv", "imported")
+    # Another prompt is another thing.
+    assert captions(paths[:1], prompt="a photo of") != ["mine"]
+
+
+def test_refresh_compare_chat_and_no_cache_ask_the_model(
+    paths: list[str], tmp_path: Path, asked: list[int]
+) -> None:
+    file = write_csv(tmp_path / "a.csv", [{"image": paths[0], "text": "mine"}])
+    blip2_widget.import_answers(file)
+    assert captions(paths[:1]) == ["mine"] and not asked
+    assert captions(paths[:1], cache=False) != ["mine"]
+    assert captions(paths[:1], refresh=True) != ["mine"]
+    both = blip2_widget.compare(paths[:1], variants=["cpu-fp32", "cpu-bf16"]).wait(60)
+    assert "mine" not in set(both.answers.answer)
+    question = write_csv(tmp_path / "b.csv", [{"image": paths[0], "question": "x?", "text": "yes"}])
+    blip2_widget.import_answers(question)
+    assert blip2_widget.ask(paths[:1], "x?").wait(60).df.answer[0] == "yes"
+    assert blip2_widget.chat(paths[0], "x?")[0][1] != "yes"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("matched", [True, False])
+def test_our_own_exports_come_back_whole(
+    paths: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    matched: bool,
+) -> None:
+    images = pictures(tmp_path / "q", [f"{at:02}.png" for at in range(len(TEXTS))])
+    texts = [clean(text) for text in TEXTS]
+    result = answered(images, texts)
+    reviews = result.reviews
+    reviews.act(target_of(result.board, 0, 0)(), "correct", "=mine\n2")
+    reviews.act(target_of(result.board, 1, 0)(), "reject")
+    reviews.act(target_of(result.board, 2, 0)(), "flag")
+    path = export(result, tmp_path / "out", name)
+    known = result.answers
+    # A person with a store of their own, who has the pictures, or only what was written.
+    monkeypatch.setenv("BLIP2_WIDGET_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(blip2_widget.session, "_session", Session())
+    blip2_widget.session.current().set_default("model", "demo")
+    report = blip2_widget.import_answers(path, images if matched else None)
+    assert (report.texts, report.reviews, report.wrong) == (len(TEXTS), 3, [])
+    again = blip2_widget.caption(images).wait(60)
+    back = again.answers
+    assert list(back.answer) == [text.strip() for text in texts]
+    for column in ("review", "flagged", "corrected", "reviewer"):
+        assert list(back[column].fillna("")) == list(known[column].fillna(""))
+    # The demo's folder is where it is installed: it goes by its name.
+    assert set(back.model) == {"demo"} and set(back.variant) == {"imported"}
+    apart = (back.reviewed_at - known.reviewed_at).dropna().abs()
+    assert len(apart) == 3 and apart.max() < pd.Timedelta("2us")
+    assert again.df.iloc[0, -1] == "=mine\n2"
+    # Not twice, and an older word takes no newer one back.
+    again.reviews.act(target_of(again.board, 0, 0)(), "correct", "newer")
+    assert blip2_widget.import_answers(path, images if matched else None).reviews == 0
+    assert blip2_widget.caption(images).wait(60).df.iloc[0, -1] == "newer"
+
+
+def test_texts_beside_pictures_come_back(paths: list[str], tmp_path: Path) -> None:
+    answered(paths, [f"text {at}" for at in range(6)]).export(tmp_path / "p", "sidecar")
+    (tmp_path / "p" / "gone.txt").write_text("nobody's")
+    (tmp_path / "p" / "0.jpg").write_bytes(b"another")
+    report = blip2_widget.import_answers(tmp_path / "p", paths)
+    assert report.texts == 5
+    assert list(report.errors.error) == [
+        "0.jpg and 0.png share 0.txt",
+        "there is no picture beside gone.txt",
+    ]
+    assert captions(paths[1:]) == [f"text {at}" for at in range(1, 6)]
+
+
+def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
+    coco = {
+        "images": [{"id": 7, "file_name": "0.png"}, {"id": 8, "file_name": "1.png"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "caption": "first"},
+            {"id": 2, "image_id": 7, "caption": "second"},
+            {"id": 3, "image_id": 9, "caption": "of nothing"},
+        ],
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(coco))
+    report = blip2_widget.import_answers(tmp_path / "captions.json", paths)
+    assert repr(report) == (
+        "imported 1 text of 1 picture from captions.json; 1 further text of the same pictures left "
+        "out; 1 row did not come in (.errors)"
+    )
+    pd.DataFrame({"url": paths[1:3], "description": [["one", "two"], ["three"]]}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    blip2_widget.import_answers(tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text(
+        '\ufeff{"pic": "p/3.png", "words": "four \\ud800", "n": 4}\n'
+        'no json\n[1]\n\n{"pic": "p/4.png"}\n'
+    )
+    report = blip2_widget.import_answers(tmp_path / "a.jsonl", column="pic", text="words")
+    assert list(report.errors.row) == [1, 2]
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        (tmp_path / "5.txt").write_text("five")
+        tar.add(paths[5], "deep/x.png")
+        tar.add(tmp_path / "5.txt", "deep/x.txt")
+    blip2_widget.import_answers(tmp_path / "a.tar")
+    said = captions([paths[at] for at in (0, 1, 2, 3, 5)])
+    assert said == ["first", "one", "three", "four \ufffd", "five"]
+
+
+def test_pictures_are_found_by_path_and_by_name_where_that_is_clear(tmp_path: Path) -> None:
+    images = pictures(tmp_path, ["a/x.png", "a/y.png", "b/x.png"])
+    lines = [
+        {"path": os.path.relpath(images[0], tmp_path), "caption": "by the file's folder"},
+        {"path": "C:\\photos\\y.png", "caption": "by name"},
+        {"path": "elsewhere/x.png", "caption": "which?"},
+        {"path": "z.png", "caption": "none"},
+        {"path": images[2], "caption": "by path"},
+    ]
+    report = blip2_widget.import_answers(write_csv(tmp_path / "c.csv", lines), images)
+    assert list(report.errors.itertuples(index=False, name=None)) == [
+        (2, "elsewhere/x.png", "several pictures are called x.png"),
+        (3, "z.png", "no picture of the column is called so"),
+    ]
+    assert captions(images) == ["by the file's folder", "by name", "by path"]
+
+
+def test_a_later_import_replaces_an_earlier_one_and_no_persons_word(
+    paths: list[str], tmp_path: Path
+) -> None:
+    for text in ("old", "new"):
+        file = write_csv(tmp_path / "a.csv", [{"image": each, "text": text} for each in paths[:2]])
+        blip2_widget.import_answers(file)
+        result = blip2_widget.caption(paths[:2]).wait(60)
+        assert set(result.answers.answer) == {text}
+        if text == "old":
+            result.reviews.act(target_of(result.board, 0, 0)(), "correct", "a person's")
+    assert list(result.df.iloc[:, -1]) == ["a person's", "new"]
+
+
+def test_bad_pictures_cost_themselves_and_a_broken_file_everything(
+    paths: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "p" / "bad.png").write_bytes(b"no picture")
+    lines = [{"image": f"p/{name}", "text": name} for name in ["0.png", "bad.png", "gone.png"]]
+    report = blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines))
+    assert report.texts == 1 and list(report.errors.row) == [1, 2]
+    assert "bad.png is not a picture" in report.errors.error[0]
+    good = export(answered(paths, list("abcdef")), tmp_path / "out", "parquet")
+    good.write_bytes(good.read_bytes()[:-100])
+    with pytest.raises(Blip2Error, match="cannot be read"):
+        blip2_widget.import_answers(good)
+    assert captions(paths[1:2]) != ["b"]
+
+
+def test_a_dry_run_keeps_nothing(paths: list[str], tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", [{"image": paths[0], "text": "mine"}])
+    report = blip2_widget.import_answers(file, dry_run=True)
+    assert repr(report) == "would import 1 text of 1 picture from a.csv"
+    assert captions(paths[:1]) != ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "said"),
+    [
+        ([{"a": "0.png", "text": "x"}], {}, "names the pictures; choose one with --column"),
+        ([{"image": "0.png", "b": "x"}], {}, "holds texts; choose one with --text"),
+        ([{"image": "0.png", "text": "x"}], {"text": "txt"}, "did you mean 'text'"),
+        ([{"image": "0.png", "text": "x"}], {"kind": "poem"}, "not 'poem'"),
+        ([{"image": "0.png", "text": "x"}], {"format": "coco"}, "is no COCO captions file"),
+        ([{"image": "0.png", "text": "x"}], {"format": "webdataset"}, "cannot be read as a tar"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_in_one_line(
+    tmp_path: Path, lines: list[dict[str, Any]], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Blip2Error, match=said):
+        blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines), **options)
+    with pytest.raises(Blip2Error, match="there is no file or folder"):
+        blip2_widget.import_answers(tmp_path / "gone.csv")
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_of_a_file_is_run_or_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / FORMATS[name]
+    evil = pickle.dumps(_Evil())
+    if name in ("dataset", "imagefolder"):
+        path.mkdir()
+        for each in ("dataset_info.json", "state.json", "metadata.parquet", "data.arrow"):
+            (path / each).write_bytes(evil)
+        (path / f"{path.name}.py").write_text("import os; os.mkdir('ran')")
+    else:
+        path.write_bytes(evil)
+    with suppress(Blip2Error):
+        assert blip2_widget.import_answers(path, format=name).texts == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tar_of_traps_is_read_without_unpacking(paths: list[str], tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(paths[0], "../../up.png")
+        link = tarfile.TarInfo("../../up.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        (tmp_path / "x.json").write_text("[" * 100_000)
+        tar.add(tmp_path / "x.json", "b.json")
+    before = sorted(tmp_path.parent.iterdir())
+    with pytest.raises(Blip2Error, match="holds texts"):
+        blip2_widget.import_answers(tmp_path / "a.tar")
+    assert sorted(tmp_path.parent.iterdir()) == before
