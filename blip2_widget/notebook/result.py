@@ -25,7 +25,7 @@ from blip2_widget.data.frames import (
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import Answers, format_to_write, to_dataset
 from blip2_widget.notebook.saved import SavedPage, is_program
-from blip2_widget.run import Board, Progress, Reviews, Run
+from blip2_widget.run import Action, Board, Progress, Reviews, Run, target_of
 from blip2_widget.scores import Rule, Score, score_answers, score_captions
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
@@ -193,6 +193,19 @@ class Result:
             )
         return self
 
+    def review(
+        self, row: int, action: Action, text: str | None = None, name: str | None = None
+    ) -> Result:
+        """Say of an answer what the gallery's buttons say: "accept", "reject", "flag" (or not any
+        more), "clear", or "correct" with a text.
+
+        `row` counts from 0; `name` is the column of answers, the first where it is left out. Raises
+        Blip2Error where there is no such row, column or action, or no picture.
+        """
+        self._check_row(row)
+        self.reviews.act(target_of(self.board, row, self.board.place(name))(), action, text)
+        return self
+
     def score(
         self,
         references: Any,
@@ -247,10 +260,13 @@ class Result:
         `row` counts from 0 in the order shown; `name` is the column of answers (the first where
         it is left out). Raises Blip2Error where there is no such row or column.
         """
-        if not 0 <= row < len(self.board):
-            raise Blip2Error(f"there is no row {row}; rows go from 0 to {len(self.board) - 1}")
+        self._check_row(row)
         self.board.ask(row, self.board.place(name), prompt)
         return self
+
+    def _check_row(self, row: int) -> None:
+        if not 0 <= row < len(self.board):
+            raise Blip2Error(f"there is no row {row}; rows go from 0 to {len(self.board) - 1}")
 
     def _ipython_display_(self) -> None:
         if self._quiet_in is None or self._quiet_in != _cell_number():

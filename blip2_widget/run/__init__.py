@@ -5,12 +5,13 @@ from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.records import Record, records_of
-from blip2_widget.run.reviews import ReviewOf, Reviews, Target, target_of
+from blip2_widget.run.reviews import Action, ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import columns_in, escaped, fill, no_such_column, quoted
 from blip2_widget.run.worker import Worker
 
 __all__ = [
+    "Action",
     "Board",
     "Cell",
     "Chats",

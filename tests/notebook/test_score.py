@@ -42,12 +42,9 @@ def test_answers_are_scored_and_the_worst_are_shown_first(result: Result) -> Non
 
 def test_corrections_are_a_person_s_and_not_scored(result: Result) -> None:
     before = list(result.answers.answer)
-    key = result.board.pictures.key_of(0)
-    cell = result.board.cell(0, 0)
-    from blip2_widget.run import target_of
-
-    result.reviews.act(target_of(result.board, 0, 0)(), "correct", "something else")
-    assert result.reviews.get(key, cell.prompt, cell.kind, "demo") is not None
+    assert result.review(0, "correct", "something else").df.said.iloc[0] == "something else"
+    with pytest.raises(Blip2Error, match="there is no row 32"):
+        result.review(32, "accept")
     assert result.score(before).metrics[0].value == 1.0
 
 
