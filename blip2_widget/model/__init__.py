@@ -10,13 +10,14 @@ from blip2_widget.model.engine import (
     Between,
     Cancelled,
     Engine,
-    GenerationSettings,
     Step,
 )
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
+from blip2_widget.model.ranking import Likelihood, ranked
+from blip2_widget.model.settings import GenerationSettings
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
     MIXED,
@@ -45,6 +46,7 @@ __all__ = [
     "GenerationSettings",
     "KeptWeights",
     "Kind",
+    "Likelihood",
     "Located",
     "Machine",
     "ModelManager",
@@ -66,6 +68,7 @@ __all__ = [
     "offered",
     "parse",
     "prompt_text",
+    "ranked",
     "read_machine",
     "runnable",
     "weight_bytes",
