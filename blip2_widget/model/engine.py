@@ -269,7 +269,7 @@ class Engine:
             self.check(row, max(map(len, of_row)))
         most = max(sum(map(len, of_row)) for of_row in texts)
         with self._computing(between):
-            decoder = self._decoder(features, ids, pictures, most)
+            decoder = self._decoder(features, ids, pictures, most, pads_last=True)
             first = decoder.begin()
             if remember and isinstance(decoder, CausalDecoder) and pictures is not None:
                 for at, row in enumerate(ids):
@@ -411,14 +411,16 @@ class Engine:
         ids: list[list[int]],
         pictures: Sequence[str] | None,
         new_tokens: int,
+        pads_last: bool = False,
     ) -> Decoder:
-        """What reads these prompts and up to so many tokens after each."""
+        """What reads these prompts and up to so many tokens after each; `pads_last` is as in
+        `_inputs`, and of matter to T5 alone."""
         from blip2_widget.model.decoding import CausalDecoder, EncoderDecoder, Row
         from blip2_widget.model.prefixes import PrefixCache
 
         language_model: Any = self.model.language_model
         if self.is_encoder_decoder:
-            embeddings, mask = self._inputs(features, ids)
+            embeddings, mask = self._inputs(features, ids, pads_last)
             return EncoderDecoder(language_model, embeddings, mask, self._before_answer([])[0])
         names = pictures or [f"row {row}" for row in range(len(ids))]
         return CausalDecoder(
@@ -510,19 +512,26 @@ class Engine:
         return [merged(answers[at : at + k]) for at in range(0, len(answers), k)]
 
     def _inputs(
-        self, features: torch.Tensor, ids: list[list[int]]
+        self, features: torch.Tensor, ids: list[list[int]], pads_last: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (rows, tokens, width) and attention mask (rows, tokens): each picture at
-        the first positions, then the prompts, padded on their left as the models expect."""
+        the first positions, then the prompts, padded on their left as the models expect.
+
+        With `pads_last` they are padded on their right: T5's encoder counts how far prompt and
+        picture are apart, padding too, so that only then a row is read as if it were alone.
+        """
         import torch
 
         device = self.model.device
         longest = max(len(row) for row in ids)
         pad = self.processor.tokenizer.pad_token_id
-        text = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=device)
-        text_mask = torch.tensor(
-            [[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=device
-        )
+
+        def padded(row: list[int], filler: int) -> list[int]:
+            pads = [filler] * (longest - len(row))
+            return [*row, *pads] if pads_last else [*pads, *row]
+
+        text = torch.tensor([padded(row, pad) for row in ids], device=device)
+        text_mask = torch.tensor([padded([1] * len(row), 0) for row in ids], device=device)
         projected = self._project(features)
         image_mask = text_mask.new_ones(projected.shape[:2])
         embedded = self.model.get_input_embeddings()(text)
