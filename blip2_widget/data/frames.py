@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names, is_dataset, named_values, with_texts
 from blip2_widget.run import Board, ReviewOf, no_such_column, same
 
@@ -90,7 +92,11 @@ def _counts(board: Board, row: int, at: int, review_of: ReviewOf | None) -> str 
 
 def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     """One line for each row and prompt: what was asked, what came back, from where, and what a
-    person said of it."""
+    person said of it.
+
+    Where choices were ranked the column `choices` has a dict of their probabilities, and where
+    several answers were asked for `alternatives` one of their log-probabilities.
+    """
     import pandas as pd
 
     lines = []
@@ -118,9 +124,14 @@ def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
                     "corrected": review.text if review else None,
                     "reviewer": review.who if review else None,
                     "reviewed_at": pd.Timestamp(review.when, unit="s") if review else None,
+                    "choices": dict(cell.choices) or None,
+                    "alternatives": dict(cell.alternatives) or None,
                 }
             )
-    return pd.DataFrame(lines, columns=COLUMNS)
+    asked = [run.settings for run in board.runs]
+    more = ["choices"] * any(each.choices for each in asked)
+    more += ["alternatives"] * any(each.k > 1 for each in asked)
+    return pd.DataFrame(lines, columns=COLUMNS + more)
 
 
 #: The columns of `long_frame`, which are there where it has no line as well.
@@ -128,6 +139,26 @@ COLUMNS = [
     *("row", "picture", "name", "prompt", "answer", "logprob", "state", "error", "cached"),
     *("model", "variant", "review", "flagged", "corrected", "reviewer", "reviewed_at"),
 ]
+
+
+def probability_frame(board: Board) -> pd.DataFrame:
+    """Each choice's probability as a column, one line a row of the frame, with its index.
+
+    A column is called by its choice, or `name: choice` where several prompts were ranked. Raises
+    Blip2Error where none was.
+    """
+    import pandas as pd
+
+    ranked = [at for at in range(len(board.prompts)) if board.run_of(at).settings.choices]
+    if not ranked:
+        raise Blip2Error("no choices were ranked here; ask with choices=['yes', 'no']")
+    columns = {}
+    for at in ranked:
+        found = [dict(board.cell(row, at).choices) for row in range(len(board))]
+        for choice in board.run_of(at).settings.choices:
+            name = choice if len(ranked) == 1 else f"{board.prompts[at].name}: {choice}"
+            columns[name] = [each.get(choice, math.nan) for each in found]
+    return pd.DataFrame(columns, index=pd.Index(board.column.index))
 
 
 def error_frame(board: Board) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from blip2_widget.model.engine import (
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
+from blip2_widget.model.presets import PRESETS, preset_named
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
 from blip2_widget.model.ranking import Likelihood, ranked
 from blip2_widget.model.settings import GenerationSettings
@@ -37,6 +38,7 @@ __all__ = [
     "DEFAULT",
     "MIXED",
     "NAMES",
+    "PRESETS",
     "PUBLISHED",
     "Answer",
     "BatchSizes",
@@ -67,6 +69,7 @@ __all__ = [
     "needed_bytes",
     "offered",
     "parse",
+    "preset_named",
     "prompt_text",
     "ranked",
     "read_machine",

@@ -329,8 +329,8 @@ class Engine:
             decoder = self._decoder(features, ids, pictures, settings.max_new_tokens)
             logits = decoder.begin()
         self._trim_once()
-        seen = [self._before_answer(row) for row in ids]
-        picker = Picker(settings, seen, self.end_tokens, logits.device)
+        before = [self._before_answer(row) for row in ids]
+        picker = Picker(settings, before, self.end_tokens, logits.device)
         tokens: list[list[int]] = [[] for _ in ids]
         logprobs = [0.0] * len(ids)
         rows_at = list(range(len(ids)))  # the row at each place of the batch

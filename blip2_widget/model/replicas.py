@@ -151,7 +151,7 @@ class Replicas(Engine):
             if rows
         }
         _wait(list(futures), between, stop)
-        found = {}
+        found: dict[int, list[Likelihood]] = {}
         for future, rows in futures.items():
             found |= dict(zip(rows, future.result(), strict=True))
         return [found[row] for row in range(len(prompts))]

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from blip2_widget.data.frames import agreement_frame, error_frame, long_frame, wide_frame
+from blip2_widget.data.frames import (
+    agreement_frame,
+    error_frame,
+    long_frame,
+    probability_frame,
+    wide_frame,
+)
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Board, Progress, Reviews, Run
@@ -126,6 +132,14 @@ class Result:
     def agreement(self) -> pd.DataFrame:
         """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
+
+    def probabilities(self) -> pd.DataFrame:
+        """Each choice's probability as a column, for `df.join`: one line a row, with its index.
+
+        Columns are called by the choices, with the prompt's name before them where several prompts
+        were ranked. Raises Blip2Error where none was.
+        """
+        return probability_frame(self.board)
 
     def wait(self, timeout: float | None = None) -> Result:
         """Block until the run has ended, and return the result itself.

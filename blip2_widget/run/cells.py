@@ -29,7 +29,9 @@ class Cell:
     """One prompt on one picture, and its answer.
 
     `partial` is the beginning of an answer that is being generated. `logprob` is the natural
-    logarithm of the answer's probability under the model, None where it is not known.
+    logarithm of the answer's probability under the model, None where it is not known. Where
+    choices were ranked it is that within the choices, and `choices` has each with its probability.
+    Where several answers were asked for `alternatives` has them, each with its logarithm.
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
     """
@@ -43,6 +45,8 @@ class Cell:
     error: str | None = None
     cached: bool = False
     edition: int = 0
+    choices: tuple[tuple[str, float], ...] = ()
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +136,22 @@ class CellGrid:
             if self.is_open(task):
                 self._own(task).partial = text
 
-    def answer(self, task: Task, text: str, logprob: float | None, *, cached: bool) -> None:
+    def answer(
+        self,
+        task: Task,
+        text: str,
+        logprob: float | None,
+        *,
+        cached: bool,
+        choices: tuple[tuple[str, float], ...] = (),
+        alternatives: tuple[tuple[str, float], ...] = (),
+    ) -> None:
         with self.lock:
             if self.is_open(task):
                 cell = self._own(task)
                 self._move(cell, "done")
                 cell.answer, cell.logprob, cell.cached = text, logprob, cached
+                cell.choices, cell.alternatives = choices, alternatives
                 self.cached += cached
 
     def fail(self, task: Task, message: str) -> None:
@@ -157,6 +171,7 @@ class CellGrid:
             self.cached -= cell.cached
             self._move(cell, "waiting")
             cell.answer, cell.logprob, cell.error, cell.cached = None, None, None, False
+            cell.choices, cell.alternatives = (), ()
             cell.edition += 1
             return Task(task.row, task.prompt, cell.edition)
 

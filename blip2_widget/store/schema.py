@@ -67,8 +67,13 @@ def _third(connection: sqlite3.Connection) -> None:
     )
 
 
+def _fifth(connection: sqlite3.Connection) -> None:
+    """An answer may have others beside it to choose from: JSON of [[text, logprob], …]."""
+    connection.execute("ALTER TABLE answers ADD COLUMN alternatives TEXT")
+
+
 #: In order; a file's version is how many of them it has been through.
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third, _fifth]
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -41,7 +41,8 @@ class StoredAnswer:
     """An answer and where it came from; `seconds` it took, `created_at` in Unix seconds.
 
     `logprob` is the natural logarithm of its probability under the model, None where it was not
-    noted yet when the answer was stored.
+    noted yet when the answer was stored. `alternatives` are all answers there were to choose from,
+    this one too, each with such a logarithm.
     """
 
     key: str
@@ -56,6 +57,7 @@ class StoredAnswer:
     seconds: float | None = None
     created_at: float = field(default_factory=time.time)
     logprob: float | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,16 @@ class Store:
         """The answers stored under keys."""
         rows = self._select(
             "SELECT key, features_key, image_key, model, revision, variant, prompt, settings, "
-            "text, seconds, created_at, logprob FROM answers WHERE key IN",
+            "text, seconds, created_at, logprob, alternatives FROM answers WHERE key IN",
             keys,
         )
         return {
-            row[0]: StoredAnswer(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
+            row[0]: StoredAnswer(  # type: ignore[call-arg]
+                *row[:7],
+                json.loads(row[7]),
+                *row[8:12],
+                tuple((text, logprob) for text, logprob in json.loads(row[12] or "[]")),
+            )
             for row in rows
         }
 
@@ -222,13 +229,16 @@ class Store:
             (
                 *(one.key, one.features_key, one.image_key, one.model, one.revision, one.variant),
                 *(one.prompt, json.dumps(one.settings), one.text, one.seconds, one.created_at),
-                one.logprob,
+                *(one.logprob, json.dumps(one.alternatives) if one.alternatives else None),
             )
             for one in answers
         ]
         with self._transaction() as execute_many:
             execute_many(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT OR REPLACE INTO answers (key, features_key, image_key, model, revision, "
+                "variant, prompt, settings, text, seconds, created_at, logprob, alternatives) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
             )
 
     # --- the whole ------------------------------------------------------------------------------
