@@ -18,6 +18,7 @@ from typing import Final
 from benchmarks import (
     agreement,
     captions,
+    choices,
     filtering,
     follow_up,
     full_size,
@@ -52,6 +53,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     repeat.NAME: repeat.measure,
     latency.NAME: latency.measure,
     overhead.NAME: overhead.measure,
+    choices.NAME: choices.measure,
     agreement.NAME: agreement.measure,
     filtering.NAME: filtering.measure,
     gallery.NAME: gallery.measure,
@@ -62,6 +64,7 @@ _WITHOUT_CHECKPOINT: Final = {
     start.NAME,
     scaling.NAME,
     overhead.NAME,
+    choices.NAME,
     agreement.NAME,
     filtering.NAME,
     gallery.NAME,
