@@ -18,6 +18,7 @@ from typing import Final
 from benchmarks import (
     agreement,
     captions,
+    choices,
     export,
     filtering,
     follow_up,
@@ -55,6 +56,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     repeat.NAME: repeat.measure,
     latency.NAME: latency.measure,
     overhead.NAME: overhead.measure,
+    choices.NAME: choices.measure,
     agreement.NAME: agreement.measure,
     filtering.NAME: filtering.measure,
     index.NAME: index.measure,
@@ -68,6 +70,7 @@ _WITHOUT_CHECKPOINT: Final = {
     start.NAME,
     scaling.NAME,
     overhead.NAME,
+    choices.NAME,
     agreement.NAME,
     filtering.NAME,
     index.NAME,

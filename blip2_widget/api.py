@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from blip2_widget.data.frames import row_values, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
-from blip2_widget.model import GenerationSettings, locate, parse
+from blip2_widget.model import GenerationSettings, locate, parse, preset_named
 from blip2_widget.run import Board, Chats, Pictures, Prompt, Run, columns_in, fill
 from blip2_widget.session import current
 from blip2_widget.store import Store
@@ -28,18 +28,21 @@ _TICK = 0.1
 Prompts = str | Sequence[str] | Mapping[str, str]
 
 
-def caption(images: Any, prompt: str = "", *, name: str = "caption", **options: Any) -> Result:
+def caption(
+    images: Any, prompt: str | None = None, *, name: str = "caption", **options: Any
+) -> Result:
     """Caption every picture of a column.
 
     `images` is a column of a data frame, a list, a glob, a folder, a Hugging Face data set or one
     picture. `prompt` is how every caption begins ("a photo of"), with `{column}` for the row's
-    value; empty for none. `name` names the column of answers. The options are those of `ask`.
+    value; empty for nothing, None for what the preset begins with, if there is one. `name` names
+    the column of answers. The options are those of `ask`.
 
     Returns at once; answers arrive while the kernel stays free. Shown at the end of a cell the
     result is a gallery; `.wait().df` is the finished frame. Raises Blip2Error where no row can
     be answered; what is wrong with one row stands on that row.
     """
-    return _run(images, [Prompt(name, prompt, "caption")], **options)
+    return _run(images, [_caption(name, prompt, **options)], **options)
 
 
 def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
@@ -53,7 +56,13 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `variant`: "auto", or one of `cpu-` fp32, bf16, int8, int4, `cuda-` fp32, fp16, bf16, int8,
       int4; or `cpu-VISION+LANGUAGE` for a precision on each side, such as `cpu-int8+int4`.
     - `n`: only the first n rows; `sample`: only so many rows, drawn with `seed`.
-    - `max_new_tokens`, `num_beams`, `temperature`, `top_p`, `seed`: how tokens are picked.
+    - `max_new_tokens`, `num_beams`, `temperature`, `top_p`, `seed`, `min_new_tokens`,
+      `length_penalty`, `repetition_penalty`: how tokens are picked, as in transformers' `generate`.
+    - `preset`: "coco" or "vqa", settings of LAVIS; what is given beside it wins.
+    - `k`: so many answers to choose from; by beams, or sampled where there is a `temperature`.
+    - `choices`: the answers there are, as a list or "yes,no": they are ranked by how likely each
+      is, and the likeliest is the answer; `length_normalised`: by how likely its tokens are on
+      average, so that long ones are at no disadvantage. `.probabilities()` has each.
     - `batch_size`: answers computed at a time.
     - `refresh`: compute again what is stored; `cache=False`: neither read nor write the store.
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
@@ -80,6 +89,10 @@ def chat(
         raise Blip2Error('there is nothing to ask; give a question: "how many dogs are there?"')
     _check_texts(asked)
     column, asking = _asking(image, refresh=refresh, **options)
+    if asking != asking.freely():
+        raise Blip2Error(
+            "a conversation answers freely, once; leave choices and k out, or write ask"
+        )
     if len(column.values) != 1:
         raise Blip2Error(
             f"a conversation is about one picture, and here are {len(column.values)}; "
@@ -117,6 +130,12 @@ def _named(prompts: Prompts) -> list[Prompt]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise Blip2Error("two questions have one name; each names a column, so make them differ")
     return [Prompt(name, text.strip(), "question") for name, text in pairs]
+
+
+def _caption(name: str, prompt: str | None, **options: Any) -> Prompt:
+    if prompt is None:
+        prompt = preset_named(options.get("preset")).caption
+    return Prompt(name, prompt, "caption")
 
 
 def _check_texts(texts: Sequence[object]) -> None:
@@ -158,7 +177,7 @@ def compare(
     """
     from blip2_widget.notebook.result import Result
 
-    named = _named(prompts) if prompts else [Prompt("caption", "", "caption")]
+    named = _named(prompts) if prompts else [_caption("caption", None, **options)]
     model, variant = options.pop("model", None), options.pop("variant", None)
     makers = [(m, v) for m in models or [model] for v in variants or [variant]]
     if len(named) * len(makers) < 2:
@@ -261,6 +280,13 @@ def _asking(
     num_beams: int | None = None,
     temperature: float | None = None,
     top_p: float = 1.0,
+    min_new_tokens: int | None = None,
+    length_penalty: float | None = None,
+    repetition_penalty: float | None = None,
+    preset: str | None = None,
+    k: int | None = None,
+    choices: str | Sequence[str] | None = None,
+    length_normalised: bool = False,
     batch_size: int | None = None,
     refresh: bool = False,
     cache: bool = True,
@@ -273,13 +299,30 @@ def _asking(
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
-    settings = GenerationSettings(
-        max_new_tokens=defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
-        num_beams=defaults.num_beams if num_beams is None else num_beams,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
+    if isinstance(choices, str):
+        choices = choices.split(",")
+    if choices is not None and not len(choices):
+        raise Blip2Error("there are no choices; write choices=['yes', 'no'], or leave it out")
+    said = {
+        "max_new_tokens": max_new_tokens,
+        "num_beams": num_beams,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+        "min_new_tokens": min_new_tokens,
+        "length_penalty": length_penalty,
+        "repetition_penalty": repetition_penalty,
+        "k": k,
+        "choices": None if choices is None else tuple(choices),
+        "length_normalised": length_normalised or None,
+    }
+    how = How(
+        {name: value for name, value in said.items() if value is not None},
+        {"max_new_tokens": defaults.max_new_tokens, "num_beams": defaults.num_beams},
+        preset,
     )
+    for family in ("opt", "t5"):
+        how.settings(family)  # what is wrong with it is said before anything is read
     column = _rows_of(read_column(images, frame=frame, first=n), n, sample, seed)
     if not column.values:
         raise Blip2Error("the column is empty; there is no picture to look at")
@@ -287,7 +330,7 @@ def _asking(
     return column, Asking(
         column,
         store,
-        settings,
+        how,
         model=model or defaults.model,
         variant=variant or defaults.variant,
         batch_size=batch_size or defaults.batch_size,
@@ -301,12 +344,42 @@ def _asking(
 
 
 @dataclass(frozen=True)
+class How:
+    """How answers come about: what one call `said`, over its `preset`, over what is `usual`."""
+
+    said: Mapping[str, Any]
+    usual: Mapping[str, Any]
+    preset: str | None
+
+    def settings(self, family: str) -> GenerationSettings:
+        """The settings with a family of checkpoints. Several answers come of as many beams where
+        nothing else is said. Raises Blip2Error."""
+        chosen = {**self.usual, **preset_named(self.preset).settings(family), **self.said}
+        if "num_beams" not in self.said and "temperature" not in self.said:
+            chosen["num_beams"] = max(chosen["num_beams"], chosen.get("k", 1))
+        return GenerationSettings(**chosen)
+
+    def freely(self) -> How:
+        """The same for one answer, which may be any."""
+        narrow = ("k", "choices", "length_normalised")
+        said = {name: value for name, value in self.said.items() if name not in narrow}
+        return dataclasses.replace(self, said=said)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What says the same in the words of `ask`."""
+        if self.preset is not None:
+            return {**self.said, "preset": self.preset}
+        return dataclasses.asdict(self.settings("opt"))
+
+
+@dataclass(frozen=True)
 class Asking:
     """How the pictures of a column are asked: what one call said, for all runs that it makes."""
 
     column: Column
     store: Store
-    settings: GenerationSettings
+    how: How
     model: str
     variant: str
     batch_size: int | None
@@ -331,7 +404,7 @@ class Asking:
             "n": self.n,
             "sample": self.sample,
             "batch_size": self.batch_size,
-            **dataclasses.asdict(self.settings),
+            **self.how.options,
             "refresh": self.refresh,
             "cache": self.cache,
             "on_error": "raise" if self.raises else "null",
@@ -348,6 +421,10 @@ class Asking:
     def about(self, column: Column, anew: bool = False) -> Asking:
         """The same of other pictures; with `anew` what is stored is computed again."""
         return dataclasses.replace(self, column=column, refresh=self.refresh or anew)
+
+    def freely(self) -> Asking:
+        """The same, with one answer to a prompt, which may be any."""
+        return dataclasses.replace(self, how=self.how.freely())
 
     def texts(self, prompt: Prompt) -> str | list[str]:
         """The prompt as it is for all rows, or on every row, its {column} fields filled in."""
@@ -378,11 +455,12 @@ class Asking:
 
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
-        talking = dataclasses.replace(self, imports=False)  # the model is asked, and nobody else
+        # The model is asked, and nobody else.
+        free = dataclasses.replace(self.freely(), imports=False)
         return Chats(
             self.column,
             pictures.key_of,
-            lambda column, prompt, anew: talking.about(column, anew).run([prompt]),
+            lambda column, prompt, anew: free.about(column, anew).run([prompt]),
             model=parse(self.model).known_as,
             store=store,
         )
@@ -403,6 +481,7 @@ class Asking:
         texts = [self.texts(prompt) for prompt in prompts]
         located = locate(parse(self.model))
         plan = session.manager.plan(located, self.variant)
+        settings = self.how.settings(located.family)
         run = Run(
             self.column,
             prompts,
@@ -411,13 +490,15 @@ class Asking:
             located=located,
             variant=plan.variant,
             better=plan.better,
-            settings=self.settings,
+            settings=settings,
+            question_form=preset_named(self.how.preset).question,
             manager=session.manager,
             store=self.store,
             worker=session.worker,
             batch_size=self.batch_size,
             refresh=self.refresh,
-            imports=self.imports,
+            # What somebody else wrote is none of the choices, and no k answers.
+            imports=self.imports and not settings.choices and settings.k == 1,
             limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,17 +114,26 @@ def _counts(board: Board, row: int, at: int, review_of: ReviewOf | None) -> str 
 
 def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     """One line for each row and prompt: what was asked, what came back, from where, and what a
-    person said of it."""
+    person said of it.
+
+    Where choices were ranked the column `choices` has a dict of their probabilities, and where
+    several answers were asked for `alternatives` one of their log-probabilities.
+    """
     import pandas as pd
 
+    asked = [run.settings for run in board.runs]
+    more = ["choices"] * any(each.choices for each in asked)
+    more += ["alternatives"] * any(each.k > 1 for each in asked)
     lines = []
     for row in range(len(board)):
         label = board.column.labels[row]
         for record in records_of(board, row, review_of):
-            known = {name: getattr(record, name) for name in COLUMNS}
+            known = {name: getattr(record, name) for name in COLUMNS + more}
             times = {name: _timestamp(known[name]) for name in ("answered_at", "reviewed_at")}
-            lines.append(known | {"picture": label, "answer": record.model_answer} | times)
-    return pd.DataFrame(lines, columns=COLUMNS)
+            several = {name: dict(known[name]) or None for name in more}
+            own = {"picture": label, "answer": record.model_answer}
+            lines.append(known | own | times | several)
+    return pd.DataFrame(lines, columns=COLUMNS + more)
 
 
 def _timestamp(seconds: float | None) -> pd.Timestamp | None:
@@ -138,6 +148,26 @@ COLUMNS = [
     *("model", "revision", "variant", "answered_at", "source"),
     *("review", "flagged", "corrected", "reviewer", "reviewed_at"),
 ]
+
+
+def probability_frame(board: Board) -> pd.DataFrame:
+    """Each choice's probability as a column, one line a row of the frame, with its index.
+
+    A column is called by its choice, or `name: choice` where several prompts were ranked. Raises
+    Blip2Error where none was.
+    """
+    import pandas as pd
+
+    ranked = [at for at in range(len(board.prompts)) if board.run_of(at).settings.choices]
+    if not ranked:
+        raise Blip2Error("no choices were ranked here; ask with choices=['yes', 'no']")
+    columns = {}
+    for at in ranked:
+        found = [dict(board.cell(row, at).choices) for row in range(len(board))]
+        for choice in board.run_of(at).settings.choices:
+            name = choice if len(ranked) == 1 else f"{board.prompts[at].name}: {choice}"
+            columns[name] = [each.get(choice, math.nan) for each in found]
+    return pd.DataFrame(columns, index=pd.Index(board.column.index))
 
 
 def error_frame(board: Board) -> pd.DataFrame:

@@ -16,13 +16,16 @@ from blip2_widget.model.catalogue import (
     names,
     parse,
 )
-from blip2_widget.model.engine import Answer, Engine, GenerationSettings, Step
+from blip2_widget.model.engine import Answer, Engine, Step
 from blip2_widget.model.loaded import Between, Cancelled
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
+from blip2_widget.model.presets import PRESETS, preset_named
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
+from blip2_widget.model.ranking import Likelihood, ranked
 from blip2_widget.model.retrieval import RetrievalEngine, pooled, similarity
+from blip2_widget.model.settings import GenerationSettings
 from blip2_widget.model.sizes import Sizes
 from blip2_widget.model.variants import (
     MIXED,
@@ -43,6 +46,7 @@ __all__ = [
     "DEFAULT_RETRIEVAL",
     "MIXED",
     "NAMES",
+    "PRESETS",
     "PUBLISHED",
     "RETRIEVAL",
     "Answer",
@@ -53,6 +57,7 @@ __all__ = [
     "GenerationSettings",
     "KeptWeights",
     "Kind",
+    "Likelihood",
     "Located",
     "Machine",
     "ModelManager",
@@ -76,7 +81,9 @@ __all__ = [
     "offered",
     "parse",
     "pooled",
+    "preset_named",
     "prompt_text",
+    "ranked",
     "read_machine",
     "runnable",
     "similarity",

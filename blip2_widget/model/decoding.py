@@ -28,6 +28,11 @@ class Decoder(Protocol):
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits of each row's next token after `tokens` (rows,)."""
 
+    def read(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits (tokens, vocabulary) after every token of texts, one behind the other: each text
+        follows what was read of its row, by its place, and none sees another. Texts of one row
+        stand together, in the order of rows. No step can follow."""
+
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, by their places in the batch as it is. A row may only
         come to a place that is no later than its own, or to that of one that leaves."""
@@ -57,16 +62,29 @@ def forward(
 
     `mask` is added to attention's scores and `positions` (rows, tokens) counts real tokens alone.
     """
+    return forward_all(language_model, cache, mask, positions, 1, **inputs)[:, -1].float()
+
+
+def forward_all(
+    language_model: Any,
+    cache: KeyValues,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    last: int,
+    **inputs: torch.Tensor,
+) -> torch.Tensor:
+    """The same, with the logits (rows, last, vocabulary) after each of the last tokens, in the
+    model's own type."""
     output = language_model(
         **inputs,
         attention_mask=mask,
         position_ids=positions,
         cache=cache,
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=last,
     )
     cache.advance(positions.shape[1])
-    logits: torch.Tensor = output.logits[:, -1].float()
+    logits: torch.Tensor = output.logits
     return logits
 
 
@@ -185,12 +203,43 @@ class CausalDecoder:
         self._next = self._next + real.sum(1)
         return self._forward(self._cache, self._additive(seen), positions, input_ids=ids)
 
+    def read(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """All texts of a row one behind the other on its own keys and values, of which there need
+        be no copies: a mask keeps them apart."""
+        of_row: list[list[Sequence[int]]] = [[] for _ in self._rows]
+        for row, text in zip(rows, texts, strict=True):
+            of_row[row].append(text)
+        width = max(sum(map(len, some)) for some in of_row)
+        ids = torch.zeros((len(of_row), width), dtype=torch.long)
+        text_at = torch.full((len(of_row), width), -1)
+        place_at = torch.zeros((len(of_row), width), dtype=torch.long)
+        for row, some in enumerate(of_row):
+            begin = 0
+            for number, text in enumerate(some):
+                part = slice(begin, begin + len(text))
+                ids[row, part], text_at[row, part] = torch.tensor(text), number
+                place_at[row, part] = torch.arange(len(text))
+                begin += len(text)
+        ids, text_at, place_at = (each.to(self._device) for each in (ids, text_at, place_at))
+        self._make_room(width)
+        begin = self._cache.length
+        seen = self._written[:, None, None].repeat(1, 1, width, 1)
+        earlier = torch.ones((width, width), dtype=torch.bool, device=self._device).tril()
+        same = text_at[:, :, None] == text_at[:, None, :]
+        seen[:, 0, :, begin : begin + width] = same & earlier
+        logits = forward_all(
+            self._model,
+            self._cache,
+            self._additive(seen),
+            self._next[:, None] + place_at,
+            width,
+            input_ids=ids,
+        )
+        return logits[text_at >= 0].float()
+
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """One token for every row."""
-        self._cache.make_room(1)
-        more = self._cache.room - self._written.shape[1]
-        if more:
-            self._written = torch.nn.functional.pad(self._written, (0, more))
+        self._make_room(1)
         self._written[:, self._cache.length] = True
         mask = self._additive(self._written[:, None, None])
         positions = self._next[:, None]
@@ -198,6 +247,12 @@ class CausalDecoder:
         if self._graphs is not None:
             return self._graphs.run(self._cache, tokens, positions, mask)
         return self._forward(self._cache, mask, positions, input_ids=tokens[:, None])
+
+    def _make_room(self, count: int) -> None:
+        self._cache.make_room(count)
+        more = self._cache.room - self._written.shape[1]
+        if more:
+            self._written = torch.nn.functional.pad(self._written, (0, more))
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let the other rows leave."""
@@ -249,14 +304,27 @@ class EncoderDecoder:
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """One token for every row."""
+        return self._forward(tokens[:, None])[:, -1].float()
+
+    def read(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Each text on a copy of its row; what comes after a text's last token is not seen by it,
+        and T5 counts positions by their order, so that texts cannot share a row."""
+        self.keep(rows)
+        width = max(map(len, texts))
+        ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts])
+        lengths = torch.tensor([len(text) for text in texts])
+        real = torch.arange(width) < lengths[:, None]
+        return self._forward(ids.to(self._mask.device))[real.to(self._mask.device)].float()
+
+    def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
         output = self._model(
             encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
             attention_mask=self._mask,
-            decoder_input_ids=tokens[:, None],
+            decoder_input_ids=tokens,
             cache=self._cache,
             use_cache=True,
         )
-        logits: torch.Tensor = output.logits[:, -1].float()
+        logits: torch.Tensor = output.logits
         return logits
 
     def keep(self, rows: Sequence[int]) -> None:

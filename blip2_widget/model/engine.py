@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from blip2_widget.errors import Blip2Error, at_least_one
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model.loaded import Between, LoadedModel
 from blip2_widget.model.machine import read_machine
 from blip2_widget.model.memory import give_memory_back, trim
+from blip2_widget.model.settings import GenerationSettings
 from blip2_widget.model.variants import Variant, free_bytes
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-    from blip2_widget.model.decoding import Row
+    from blip2_widget.model.decoding import Decoder
+    from blip2_widget.model.ranking import Likelihood
 
 #: Bytes of keys and values kept for pictures that were just looked at, at most, and the share of
 #: what memory is free once a model is loaded.
@@ -37,57 +40,22 @@ _LEAVING_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class GenerationSettings:
-    """How the language model picks its tokens.
-
-    Greedy by default; `num_beams` > 1 searches beams; a `temperature` samples, from the smallest
-    set of tokens whose probabilities reach `top_p`. With a `seed` a sample can be repeated.
-    """
-
-    max_new_tokens: int = 30
-    num_beams: int = 1
-    temperature: float | None = None
-    top_p: float = 1.0
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        at_least_one(max_new_tokens=self.max_new_tokens, num_beams=self.num_beams)
-        if self.temperature is not None and self.temperature <= 0:
-            raise Blip2Error("temperature must be above 0; leave it out for the likeliest answer")
-        if not 0 < self.top_p <= 1:
-            raise Blip2Error("top_p must be above 0 and at most 1")
-
-    @property
-    def samples(self) -> bool:
-        return self.temperature is not None
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the same input gives the same answer again, so that it may be stored."""
-        return not self.samples or self.seed is not None
-
-    def stored_as(self) -> Mapping[str, object]:
-        """What of the settings decides an answer; the seed only does where it samples."""
-        settings = asdict(self)
-        settings.pop("seed")
-        if not self.samples:
-            settings.pop("temperature")
-            settings.pop("top_p")
-        return settings
-
-
-@dataclass(frozen=True)
 class Answer:
     """`text` without special tokens and outer blanks; `tokens` as generated, end token left out.
 
     `logprob` is the natural logarithm of the answer's probability under the model: the sum over
     its tokens and, where it came to an end by itself, the end token. Sampling changes which tokens
     are picked, not what the model thinks of them.
+
+    `alternatives` are all answers that there are to choose from, this one too, each with the
+    logarithm of its probability: of several that were asked for, or of choices that were ranked,
+    where it is, as is `logprob`, that within the choices.
     """
 
     text: str
     tokens: tuple[int, ...]
     logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,15 +119,21 @@ class Engine(LoadedModel):
         decoded: str = self.processor.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return decoded.strip()
 
-    def check(self, ids: Sequence[int], settings: GenerationSettings) -> None:
+    def choice_ids(self, prompt: str, choice: str) -> list[int]:
+        """The tokens that a choice would be written with after a prompt."""
+        text = f" {choice}" if prompt and not self.is_encoder_decoder else choice
+        ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def check(self, ids: Sequence[int], new_tokens: int) -> None:
         """Raise Blip2Error where a prompt is longer than the language model can read."""
         config = self.model.config
         limit = getattr(config.text_config, "max_position_embeddings", None)
-        needed = config.num_query_tokens + len(ids) + settings.max_new_tokens
+        needed = config.num_query_tokens + len(ids) + new_tokens
         if limit is not None and needed > limit:
             raise Blip2Error(
                 f"the prompt has {len(ids)} tokens; with the picture's and "
-                f"{settings.max_new_tokens} new ones that is {needed}, and this model reads "
+                f"{new_tokens} new ones that is {needed}, and this model reads "
                 f"{limit}: shorten it"
             )
 
@@ -200,11 +174,90 @@ class Engine(LoadedModel):
             raise ValueError(f"{len(features)} rows of features but {len(prompts)} prompts")
         ids = [self.token_ids(p) if isinstance(p, str) else list(p) for p in prompts]
         for row in ids:
-            self.check(row, settings)
+            self.check(row, settings.max_new_tokens)
         if settings.num_beams > 1:
             yield Step(dict(enumerate(self._search_beams(features, ids, settings, between))), {})
-            return
-        yield from self._decode(features, ids, settings, pictures, remember, between)
+        elif settings.k > 1:
+            yield from self._draw_several(features, ids, settings, pictures, between)
+        else:
+            yield from self._decode(features, ids, settings, pictures, remember, between)
+
+    def rank(
+        self,
+        features: torch.Tensor,
+        prompts: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        *,
+        pictures: Sequence[str] | None = None,
+        remember: bool = False,
+        between: Between | None = None,
+    ) -> list[list[Likelihood]]:
+        """How likely each of a row's `choices` is as the answer to its prompt about its picture:
+        picture and prompt are read once, then all choices of all rows together.
+
+        `pictures` is as in `stream`; with `remember` what was read of a row's prompt is kept too,
+        for more choices that follow. Raises as `stream`.
+        """
+        from blip2_widget.model.decoding import CausalDecoder
+        from blip2_widget.model.ranking import likelihoods
+
+        if not len(features) == len(prompts) == len(choices):
+            raise ValueError(
+                f"{len(features)} rows of features, {len(prompts)} prompts and choices for "
+                f"{len(choices)}"
+            )
+        ids = [self.token_ids(prompt) for prompt in prompts]
+        texts = [
+            [self.choice_ids(prompt, choice) for choice in row]
+            for prompt, row in zip(prompts, choices, strict=True)
+        ]
+        for row, of_row in zip(ids, texts, strict=True):
+            self.check(row, max(map(len, of_row)))
+        most = max(sum(map(len, of_row)) for of_row in texts)
+        with self._computing(between):
+            decoder = self._decoder(features, ids, pictures, most, pads_last=True)
+            first = decoder.begin()
+            if remember and isinstance(decoder, CausalDecoder) and pictures is not None:
+                for at, row in enumerate(ids):
+                    self.prefixes.put(pictures[at], decoder.prefix(at, row, first[at]))
+            rows = [at for at, of_row in enumerate(texts) for _ in of_row]
+            found = likelihoods(decoder, first, rows, list(chain(*texts)), self.end_tokens)
+            decoder.close()
+        self._trim_once()
+        if any(math.isnan(each.logprob) for each in found):
+            raise self._overflow()
+        left = iter(found)
+        return [[next(left) for _ in of_row] for of_row in texts]
+
+    def _draw_several(
+        self,
+        features: torch.Tensor,
+        ids: list[list[int]],
+        settings: GenerationSettings,
+        pictures: Sequence[str] | None,
+        between: Between | None,
+    ) -> Iterator[Step]:
+        """So many samples of each row, side by side; of those under way the first is told."""
+        from blip2_widget.model.alternatives import by_likelihood, merged
+
+        k = settings.k
+        drawn: list[list[Answer]] = [[] for _ in ids]
+        steps = self._decode(
+            features.repeat_interleave(k, dim=0),
+            [row for row in ids for _ in range(k)],
+            settings,
+            pictures and [name for name in pictures for _ in range(k)],
+            False,
+            between,
+        )
+        for step in steps:
+            for at, answer in step.finished.items():
+                drawn[at // k].append(answer)
+            whole = {at // k for at in step.finished if len(drawn[at // k]) == k}
+            yield Step(
+                {row: merged(by_likelihood(drawn[row])) for row in whole},
+                {at // k: tokens for at, tokens in step.running.items() if at % k == 0},
+            )
 
     def _decode(
         self,
@@ -215,19 +268,15 @@ class Engine(LoadedModel):
         remember: bool,
         between: Between | None,
     ) -> Iterator[Step]:
-        from blip2_widget.model.decoding import CausalDecoder, Row
+        from blip2_widget.model.decoding import CausalDecoder
         from blip2_widget.model.picking import Picker
 
         with self._computing(between):
-            if self.is_encoder_decoder:
-                decoder = self._encoder_decoder(features, ids)
-            else:
-                names = pictures or [f"row {row}" for row in range(len(ids))]
-                rows = [Row(names[at], at, row) for at, row in enumerate(ids)]
-                decoder = self._causal_decoder(features, rows, settings, shared=bool(pictures))
+            decoder = self._decoder(features, ids, pictures, settings.max_new_tokens)
             logits = decoder.begin()
         self._trim_once()
-        picker = Picker(settings, len(ids), logits.device)
+        before = [self._before_answer(row) for row in ids]
+        picker = Picker(settings, before, self.end_tokens, logits.device)
         tokens: list[list[int]] = [[] for _ in ids]
         logprobs = [0.0] * len(ids)
         rows_at = list(range(len(ids)))  # the row at each place of the batch
@@ -296,29 +345,41 @@ class Engine(LoadedModel):
             return size
         return running if size - running >= _LEAVING_SHARE * size else size
 
-    def _causal_decoder(
-        self, features: torch.Tensor, rows: list[Row], settings: GenerationSettings, shared: bool
-    ) -> Any:
-        from blip2_widget.model.decoding import CausalDecoder
+    def _decoder(
+        self,
+        features: torch.Tensor,
+        ids: list[list[int]],
+        pictures: Sequence[str] | None,
+        new_tokens: int,
+        pads_last: bool = False,
+    ) -> Decoder:
+        """What reads these prompts and up to so many tokens after each; `pads_last` is as in
+        `_inputs`, and of matter to T5 alone."""
+        from blip2_widget.model.decoding import CausalDecoder, EncoderDecoder, Row
         from blip2_widget.model.prefixes import PrefixCache
 
+        language_model: Any = self.model.language_model
+        if self.is_encoder_decoder:
+            embeddings, mask = self._inputs(features, ids, pads_last)
+            return EncoderDecoder(language_model, embeddings, mask, self._before_answer([])[0])
+        names = pictures or [f"row {row}" for row in range(len(ids))]
         return CausalDecoder(
-            self.model.language_model,
-            rows,
+            language_model,
+            [Row(names[at], at, row) for at, row in enumerate(ids)],
             lambda numbers: self._project(features[numbers]),
-            self.prefixes if shared else PrefixCache(0),
+            self.prefixes if pictures else PrefixCache(0),
             self._buffers,
             self._start,
-            settings.max_new_tokens,
+            new_tokens,
             self._graphs,
         )
 
-    def _encoder_decoder(self, features: torch.Tensor, ids: list[list[int]]) -> Any:
-        from blip2_widget.model.decoding import EncoderDecoder
-
-        embeddings, mask = self._inputs(features, ids)
-        start = self.model.config.text_config.decoder_start_token_id
-        return EncoderDecoder(self.model.language_model, embeddings, mask, start)
+    def _before_answer(self, ids: list[int]) -> list[int]:
+        """The tokens that generation sees before an answer: T5's decoder sees its start alone."""
+        config = self.model.config
+        if self.is_encoder_decoder:
+            return [config.text_config.decoder_start_token_id]
+        return [config.image_token_index, *ids]
 
     def _recordable_step(
         self, cache: Any, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor
@@ -338,54 +399,79 @@ class Engine(LoadedModel):
         between: Between | None,
     ) -> list[Answer]:
         """Beam search as transformers has it."""
+        import torch
+
+        from blip2_widget.model.alternatives import merged
+
         if settings.samples and len(ids) > 1:
             # It draws for a whole batch at once, and who shares it must not change an answer.
             each = zip(features.split(1), ids, strict=True)
             return [self._search_beams(one, [row], settings, between)[0] for one, row in each]
         language_model = self.model.language_model
-        sampling: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if settings.samples:
-            sampling = {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+            options = {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
         with self._computing(between), _seeded(settings, self.model.device):
             embeddings, mask = self._inputs(features, ids)
-            # The submodule's own generate, which returns new tokens only; eos and padding come
-            # from its configuration, that is the family's.
+            width = 1
+            if not self.is_encoder_decoder:
+                # What a repetition is told by. The picture's token stands for padding, too.
+                width = embeddings.shape[1]
+                [image] = self._before_answer([])
+                filled = [[image] * (width - len(row)) + row for row in ids]
+                options["input_ids"] = torch.tensor(filled, device=mask.device)
+            # The submodule's own generate; eos and padding come from its configuration, that is
+            # the family's.
             output = language_model.generate(
                 inputs_embeds=embeddings,
                 attention_mask=mask,
                 max_new_tokens=settings.max_new_tokens,
+                min_new_tokens=settings.min_new_tokens or None,
                 num_beams=settings.num_beams,
+                num_return_sequences=settings.k,
+                length_penalty=settings.length_penalty,
+                repetition_penalty=settings.repetition_penalty,
                 do_sample=settings.samples,
                 return_dict_in_generate=True,
                 output_logits=True,
-                **sampling,
+                **options,
             )
             gained = language_model.compute_transition_scores(
                 output.sequences, output.logits, output.beam_indices, normalize_logits=True
             )
         self._trim_once()
-        sequences = output.sequences[:, 1:] if self.is_encoder_decoder else output.sequences
         answers = []
-        for row, gains in zip(sequences.tolist(), gained.tolist(), strict=True):
+        for row, gains in zip(output.sequences[:, width:].tolist(), gained.tolist(), strict=True):
             end = next((at for at, token in enumerate(row) if token in self.end_tokens), len(row))
             tokens = tuple(row[:end])
             answers.append(Answer(self.text(tokens), tokens, sum(gains[: end + 1])))
-        return answers
+        k = settings.k
+        if k == 1:
+            return answers
+        # In the search's own order, so that the answer is the one that is found alone.
+        return [merged(answers[at : at + k]) for at in range(0, len(answers), k)]
 
     def _inputs(
-        self, features: torch.Tensor, ids: list[list[int]]
+        self, features: torch.Tensor, ids: list[list[int]], pads_last: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (rows, tokens, width) and attention mask (rows, tokens): each picture at
-        the first positions, then the prompts, padded on their left as the models expect."""
+        the first positions, then the prompts, padded on their left as the models expect.
+
+        With `pads_last` they are padded on their right: T5's encoder counts how far prompt and
+        picture are apart, padding too, so that only then a row is read as if it were alone.
+        """
         import torch
 
         device = self.model.device
         longest = max(len(row) for row in ids)
         pad = self.processor.tokenizer.pad_token_id
-        text = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=device)
-        text_mask = torch.tensor(
-            [[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=device
-        )
+
+        def padded(row: list[int], filler: int) -> list[int]:
+            pads = [filler] * (longest - len(row))
+            return [*row, *pads] if pads_last else [*pads, *row]
+
+        text = torch.tensor([padded(row, pad) for row in ids], device=device)
+        text_mask = torch.tensor([padded([1] * len(row), 0) for row in ids], device=device)
         projected = self._project(features)
         image_mask = text_mask.new_ones(projected.shape[:2])
         embedded = self.model.get_input_embeddings()(text)

@@ -12,16 +12,18 @@ from typing import Literal
 Kind = Literal["caption", "question"]
 
 
-def prompt_text(text: str, kind: Kind, family: str) -> str:
+def prompt_text(text: str, kind: Kind, family: str, form: str | None = None) -> str:
     """What the language model reads after the picture.
 
-    A caption's text is the beginning of the caption, empty for none. A question is wrapped in
-    the family's form; a text that is already wrapped is left as it is.
+    A caption's text is the beginning of the caption, empty for none. A question takes the place of
+    {} in the `form`, where there is none in the family's; a text that is already wrapped is left as
+    it is.
     """
     text = text.strip()
     if kind == "caption" or text.startswith("Question:"):
         return text
-    return f"Question: {text} {'Short answer:' if family == 't5' else 'Answer:'}"
+    form = form or f"Question: {{}} {'Short answer:' if family == 't5' else 'Answer:'}"
+    return form.replace("{}", text)
 
 
 def conversation_text(turns: Sequence[tuple[str, str]], question: str) -> str:

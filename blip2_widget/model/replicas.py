@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-from blip2_widget.model.engine import Engine, GenerationSettings, Step
+from blip2_widget.model.engine import Engine, Step
 from blip2_widget.model.loaded import Between, Cancelled
+from blip2_widget.model.settings import GenerationSettings
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+    from blip2_widget.model.ranking import Likelihood
 
 #: Seconds between two calls of what is to happen between layers.
 _TICK = 0.02
@@ -78,10 +81,7 @@ class Replicas(Engine):
         """As Engine.stream; each replica's steps come as they are done."""
         if len(features) != len(prompts):
             raise ValueError(f"{len(features)} rows of features but {len(prompts)} prompts")
-        shares: list[list[int]] = [[] for _ in self.engines]
-        for row in range(len(prompts)):
-            number = row if pictures is None else zlib.crc32(pictures[row].encode())
-            shares[number % len(shares)].append(row)
+        shares = self._shares(len(prompts), pictures)
         steps: queue.SimpleQueue[tuple[list[int], Step]] = queue.SimpleQueue()
         stop = threading.Event()
 
@@ -119,6 +119,46 @@ class Replicas(Engine):
             raise
         for future in futures:
             future.result()
+
+    def rank(
+        self,
+        features: torch.Tensor,
+        prompts: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        *,
+        pictures: Sequence[str] | None = None,
+        remember: bool = False,
+        between: Between | None = None,
+    ) -> list[list[Likelihood]]:
+        """As Engine.rank."""
+        stop = threading.Event()
+        shares = self._shares(len(prompts), pictures)
+        futures = {
+            self._threads.submit(
+                engine.rank,
+                features[rows],
+                [prompts[row] for row in rows],
+                [choices[row] for row in rows],
+                pictures=pictures and [pictures[row] for row in rows],
+                remember=remember,
+                between=_raiser(stop),
+            ): rows
+            for engine, rows in zip(self.engines, shares, strict=True)
+            if rows
+        }
+        _wait(list(futures), between, stop)
+        found: dict[int, list[Likelihood]] = {}
+        for future, rows in futures.items():
+            found |= dict(zip(rows, future.result(), strict=True))
+        return [found[row] for row in range(len(prompts))]
+
+    def _shares(self, count: int, pictures: Sequence[str] | None) -> list[list[int]]:
+        """The rows of each engine."""
+        shares: list[list[int]] = [[] for _ in self.engines]
+        for row in range(count):
+            number = row if pictures is None else zlib.crc32(pictures[row].encode())
+            shares[number % len(shares)].append(row)
+        return shares
 
 
 def _raiser(stop: threading.Event) -> Callable[[], None]:

@@ -12,13 +12,14 @@ from IPython.core.getipython import get_ipython
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
-from blip2_widget.model import MIXED, NAMES, names
+from blip2_widget.model import MIXED, NAMES, PRESETS, names
 from blip2_widget.notebook.line import CLEARED, PARSER, SUBCOMMANDS, split
 
 _VALUES = {
     "-m": names,
     "--model": names,
     "--variant": lambda: ["auto", *NAMES, *MIXED],
+    "--preset": lambda: list(PRESETS),
     "--display": lambda: ["widget", "table", "none"],
     "--format": lambda: list(FORMATS),
     "--kind": lambda: ["caption", "question"],

@@ -90,7 +90,8 @@ class Gallery(anywidget.AnyWidget):
         """`askings` made the board's first runs, and the first of them makes all that follow.
         `people` is the store of what people say, `reviews` what they said of answers."""
         self._board, self._askings, self._reviews = board, askings, reviews
-        self._asking = askings[0]
+        # What is asked later is another question, to which there are other answers.
+        self._asking = askings[0].freely() if board.runs else askings[0]
         self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)

@@ -7,13 +7,16 @@ spaces outside brackets and quotes, and only then given to argparse.
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
+from blip2_widget.model import PRESETS
+from blip2_widget.run import quoted
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -115,6 +118,19 @@ def _listed(text: str) -> list[str]:
     return [piece.strip() for piece in _bare(text).split(",") if piece.strip()]
 
 
+def _choices(text: str) -> list[str]:
+    """Choices with commas between, or a Python list where they hold commas or quotes."""
+    if not text.startswith("["):
+        return _listed(text)
+    try:
+        listed = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        listed = [None]
+    if not all(isinstance(each, str) for each in listed):
+        raise argparse.ArgumentTypeError('a list of choices is written ["red", "dark blue"]')
+    return list(listed)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="%blip2", add_help=False, allow_abbrev=False)
     add = parser.add_argument
@@ -133,8 +149,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--sample", type=int, metavar="N", help="only N rows, drawn at random (with --seed)")
     add("--seed", type=int, help="makes a random choice repeatable")
     add("--batch-size", type=int, metavar="N", help="answers computed at a time")
+    add(
+        "--choices",
+        type=_choices,
+        metavar="A,B",
+        help="rank these answers, with commas between, by how likely each is",
+    )
+    add("--length-normalised", action="store_true", help="rank choices by their tokens' mean")
+    add("-k", type=int, metavar="N", help="N answers to choose from: of N beams, or sampled")
+    add("--preset", choices=list(PRESETS), help="LAVIS' settings for captions or for questions")
     add("--max-new-tokens", type=int, metavar="N", help="the longest answer, in tokens")
+    add("--min-new-tokens", type=int, metavar="N", help="the shortest answer, in tokens")
     add("--num-beams", type=int, metavar="N", help="search this many beams")
+    add("--length-penalty", type=float, metavar="P", help="above 0 beams prefer long answers")
+    add("--repetition-penalty", type=float, metavar="P", help="above 1 words are repeated less")
     add("--temperature", type=float, metavar="T", help="sample, more freely the higher it is")
     add("--top-p", type=float, metavar="P", default=1.0, help="sample from the likeliest P only")
     add("--refresh", action="store_true", help="compute again what is stored")
@@ -206,6 +234,13 @@ def options_given(options: argparse.Namespace) -> dict[str, Any]:
         "num_beams": options.num_beams,
         "temperature": options.temperature,
         "top_p": options.top_p,
+        "min_new_tokens": options.min_new_tokens,
+        "length_penalty": options.length_penalty,
+        "repetition_penalty": options.repetition_penalty,
+        "preset": options.preset,
+        "k": options.k,
+        "choices": options.choices,
+        "length_normalised": options.length_normalised,
         "refresh": options.refresh,
         "cache": not options.no_cache,
         "on_error": options.on_error,
@@ -222,8 +257,13 @@ def options_written(options: Mapping[str, Any]) -> str:
         flag = flag_of(name)
         if isinstance(value, bool):
             words += [flag] if value != (name == "cache") else []
+        elif isinstance(value, str):
+            words += [flag, _in_quotes(value)]
+        elif isinstance(value, Sequence):
+            words += [flag, _choices_written(value)]
         elif value is not None:
-            words += [flag, _in_quotes(value) if isinstance(value, str) else str(value)]
+            # Not every negative number is one to argparse.
+            words += [f"{flag}={value}"] if value < 0 else [flag, str(value)]
     return " ".join(words)
 
 
@@ -233,7 +273,7 @@ def flag_of(name: str) -> str:
 
 
 #: The options whose flags are not their names.
-_FLAGS = {"model": "-m", "n": "-n", "cache": "--no-cache"}
+_FLAGS = {"model": "-m", "n": "-n", "k": "-k", "cache": "--no-cache"}
 
 
 def _in_quotes(text: str) -> str:
@@ -242,6 +282,13 @@ def _in_quotes(text: str) -> str:
         return text
     quote = "'" if '"' in text else '"'
     return f"{quote}{text}{quote}"
+
+
+def _choices_written(choices: Sequence[str]) -> str:
+    """Choices with commas between, or as a list where one holds what would be cut."""
+    if all(re.fullmatch(r"[^\s\"'()\[\]{},-][^\s\"'()\[\]{},]*", each) for each in choices):
+        return ",".join(choices)
+    return f"[{', '.join(map(quoted, choices))}]"
 
 
 def prompts_in(body: str) -> dict[str, str]:

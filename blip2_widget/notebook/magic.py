@@ -144,7 +144,8 @@ class Blip2Magics(Magics):
         elif options.sub == "caption":
             if len(given) > 1 or cell is not None:
                 raise Blip2Error("a caption has one beginning; use %%blip2 ask for several prompts")
-            result = api.caption(images, with_variables("".join(given), names), **call)
+            beginning = with_variables(given[0], names) if given else None
+            result = api.caption(images, beginning, **call)
         else:
             prompts = grammar.prompts_in(cell) if cell is not None else {t: t for t in given}
             filled = {name: with_variables(text, names) for name, text in prompts.items()}

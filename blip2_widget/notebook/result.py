@@ -19,6 +19,7 @@ from blip2_widget.data.frames import (
     agreement_frame,
     error_frame,
     long_frame,
+    probability_frame,
     rows_of,
     wide_frame,
 )
@@ -129,6 +130,14 @@ class Result:
     def agreement(self) -> pd.DataFrame:
         """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
+
+    def probabilities(self) -> pd.DataFrame:
+        """Each choice's probability as a column, for `df.join`: one line a row, with its index.
+
+        Columns are called by the choices, with the prompt's name before them where several prompts
+        were ranked. Raises Blip2Error where none was.
+        """
+        return probability_frame(self.board)
 
     def export(
         self,

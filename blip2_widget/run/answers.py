@@ -16,9 +16,11 @@ from blip2_widget.model import (
     Engine,
     GenerationSettings,
     Kind,
+    Likelihood,
     Located,
     Variant,
     prompt_text,
+    ranked,
 )
 from blip2_widget.run.halving import Halving
 from blip2_widget.run.worker import wait_for
@@ -74,7 +76,9 @@ class Answers:
         store: Store,
         refresh: bool,
         better: Sequence[Variant] = (),
+        question_form: str | None = None,
     ) -> None:
+        self._question_form = question_form
         self._located = located
         self._variant = variant
         self._better = better
@@ -99,7 +103,8 @@ class Answers:
 
     def want(self, image_key: str, text: str, kind: Kind) -> Wanted:
         """The answer to a text about a picture, not yet looked up."""
-        return self._wanted(image_key, prompt_text(text, kind, self._located.family), self._variant)
+        prompt = prompt_text(text, kind, self._located.family, self._question_form)
+        return self._wanted(image_key, prompt, self._variant)
 
     def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, StoredAnswer]:
         """The answers that are in the store."""
@@ -162,12 +167,17 @@ class Answers:
         distinct = sorted(dict.fromkeys(wanted), key=lambda each: len(each.prompt))
         features: dict[str, torch.Tensor] = {}
         done: set[Wanted] = set()
+        choices = max(len(self._settings.choices), 1)
         while distinct:
-            batch = distinct[: self._generating.most]
+            batch = distinct[: max(self._generating.most // choices, 1)]
             distinct = distinct[len(batch) :]
             self._find_features(engine, batch, opened, reports, between, features)
+            found = [each for each in batch if each.features_key in features]
+            if self._settings.choices:
+                self._rank(engine, found, features, reports, between)
+                continue
             self._generating.run(
-                [each for each in batch if each.features_key in features],
+                found,
                 lambda piece: self._answer(
                     engine, piece, features, done, reports, between, remember
                 ),
@@ -208,6 +218,57 @@ class Answers:
                 reports.settled(answers)
             reports.heard({batch[row]: tokens for row, tokens in step.running.items()})
 
+    def _rank(
+        self,
+        engine: Engine,
+        batch: Sequence[Wanted],
+        features: Mapping[str, torch.Tensor],
+        reports: Reports,
+        between: Between,
+    ) -> None:
+        """Rank the choices for each of a batch: so many pairs of prompt and choice at a time as
+        fit, so that there may be thousands of choices."""
+        import torch
+
+        choices = sorted(self._settings.choices)  # stored so, in whichever order they are given
+        found: dict[Wanted, dict[str, Likelihood]] = {each: {} for each in batch}
+        lost: set[Wanted] = set()
+        began = time.monotonic()
+
+        def work(pairs: Sequence[tuple[Wanted, str]]) -> None:
+            rows: dict[Wanted, list[str]] = {}
+            for want, choice in pairs:
+                rows.setdefault(want, []).append(choice)
+            ranks = engine.rank(
+                torch.stack([features[want.features_key] for want in rows]),
+                [want.prompt for want in rows],
+                list(rows.values()),
+                pictures=[want.features_key for want in rows],
+                remember=len(rows) == 1 and len(pairs) < len(choices),
+                between=between,
+            )
+            answers = {}
+            for (want, some), likelihoods in zip(rows.items(), ranks, strict=True):
+                found[want].update(zip(some, likelihoods, strict=True))
+                if len(found[want]) == len(choices):
+                    in_order = {choice: found[want][choice] for choice in choices}
+                    answers[want] = ranked(in_order, self._settings.length_normalised)
+            if answers:
+                self._store_answers(answers, (time.monotonic() - began) / len(batch))
+                reports.settled(answers)
+
+        def failed(pair: tuple[Wanted, str], error: Exception) -> None:
+            lost.add(pair[0])
+            reports.failed([pair[0]], error)
+
+        self._generating.run(
+            [(want, choice) for want in batch for choice in choices],
+            work,
+            lambda pair: pair[0] not in lost and pair[1] not in found[pair[0]],
+            failed,
+            engine.make_room,
+        )
+
     def _store_answers(self, answers: Mapping[Wanted, Answer], seconds: float) -> None:
         if not self._settings.repeatable:
             return
@@ -223,6 +284,7 @@ class Answers:
                 settings=self._stored_settings,
                 text=answer.text,
                 logprob=answer.logprob,
+                alternatives=answer.alternatives,
                 seconds=seconds,
             )
             for each, answer in answers.items()

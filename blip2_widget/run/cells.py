@@ -29,9 +29,11 @@ class Cell:
     """One prompt on one picture, and its answer.
 
     `partial` is the beginning of an answer that is being generated. `logprob` is the natural
-    logarithm of the answer's probability under the model, None where it is not known, and
-    `answered_at` when it was computed, in Unix seconds. `source` is the file that an imported
-    answer came from, and `model` what made it there, where that is known.
+    logarithm of the answer's probability under the model, None where it is not known. Where
+    choices were ranked it is that within the choices, and `choices` has each with its probability.
+    Where several answers were asked for `alternatives` has them, each with its logarithm.
+    `answered_at` is when the answer was computed, in Unix seconds. `source` is the file that an
+    imported answer came from, and `model` what made it there, where that is known.
     `error_kind` tells reasons apart: an ImageError's kind, "memory" or "model".
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
@@ -50,6 +52,8 @@ class Cell:
     source: str | None = None
     model: str | None = None
     edition: int = 0
+    choices: tuple[tuple[str, float], ...] = ()
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,8 @@ class CellGrid:
         at: float | None = None,
         source: str | None = None,
         model: str | None = None,
+        choices: tuple[tuple[str, float], ...] = (),
+        alternatives: tuple[tuple[str, float], ...] = (),
     ) -> None:
         with self.lock:
             if self.is_open(task):
@@ -156,6 +162,7 @@ class CellGrid:
                 self._move(cell, "done")
                 cell.answer, cell.logprob, cell.cached = text, logprob, cached
                 cell.answered_at, cell.source, cell.model = at, source, model
+                cell.choices, cell.alternatives = choices, alternatives
                 self.cached += cached
 
     def fail(self, task: Task, message: str, kind: str) -> None:
@@ -177,6 +184,7 @@ class CellGrid:
             cell.answer, cell.logprob, cell.cached = None, None, False
             cell.error, cell.error_kind = None, None
             cell.answered_at, cell.source, cell.model = None, None, None
+            cell.choices, cell.alternatives = (), ()
             cell.edition += 1
             return Task(task.row, task.prompt, cell.edition)
 

@@ -22,7 +22,8 @@ class Record:
     `answer` is the one that counts, `model_answer` the model's own, `corrected` a person's. Of an
     imported answer `source` is the file that it came from, and stands for the model where nobody
     knows that. `checkpoint` is what reviews go by: the one that was asked. Times are in Unix
-    seconds.
+    seconds. `choices` are what was ranked, each with its probability, and `alternatives` further
+    answers, each with the logarithm of its.
     """
 
     row: Any
@@ -48,6 +49,8 @@ class Record:
     variant: str
     answered_at: float | None
     checkpoint: str
+    choices: tuple[tuple[str, float], ...]
+    alternatives: tuple[tuple[str, float], ...]
 
 
 def records_of(
@@ -92,4 +95,6 @@ def _record(
         variant="imported" if imported else run.variant.name,
         answered_at=cell.answered_at,
         checkpoint=run.located.checkpoint.known_as,
+        choices=cell.choices,
+        alternatives=cell.alternatives,
     )

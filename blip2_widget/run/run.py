@@ -7,6 +7,7 @@ done in `step`, on the worker's thread; everything else may be called from any t
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, T
 from blip2_widget.run.pictures import Picture, Pictures
 from blip2_widget.run.queue import Queue
 from blip2_widget.run.worker import Worker
-from blip2_widget.store import Store
+from blip2_widget.store import Store, StoredAnswer
 
 #: Rows looked up in the store in one step before any picture is opened.
 _LOOK_UP_ROWS = 2000
@@ -91,9 +92,11 @@ class Run:
         limits: Limits | None = None,
         rows: Collection[int] | None = None,
         beside: Pictures | None = None,
+        question_form: str | None = None,
     ) -> None:
         """`texts` has each prompt's text, or its text on each row. Only `rows` are answered, where
-        they are given. `beside` are the pictures of another run over this column. With `refresh`
+        they are given. Questions are put in the `question_form`, with {} for the question, or in
+        the family's own. `beside` are the pictures of another run over this column. With `refresh`
         stored answers are computed again; where `imports`, those that came from elsewhere are
         taken before them. What the `better` variants answered is taken too.
         `batch_size` counts answers; None takes one that suits the device and its memory."""
@@ -107,7 +110,7 @@ class Run:
         self.pictures = Pictures(column, store, limits, beside)
         self._manager = manager
         self._store = store
-        self._answers = Answers(located, variant, settings, store, refresh, better)
+        self._answers = Answers(located, variant, settings, store, refresh, better, question_form)
         self._worker = worker
         self._batch_size = batch_size
         self._chunk_size = batch_size or _FIRST_CHUNK
@@ -347,7 +350,7 @@ class Run:
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
             answer = stored[wanted[task]]
-            self._grid.answer(task, answer.text, answer.logprob, cached=True, at=answer.created_at)
+            self._answer(task, answer, cached=True, at=answer.created_at)
         self._announce({task.row for task in given})
         return {task: want for task, want in wanted.items() if task not in given}
 
@@ -361,9 +364,14 @@ class Run:
                 cell = self._grid.cell(task.row, task.prompt)
                 text = texts.get((keys[task] or "", cell.prompt, cell.kind))
                 if text is not None and self._grid.is_open(task):
-                    origin = {"source": text.source, "model": text.model}
                     self._grid.answer(
-                        task, text.text, None, cached=True, at=text.created_at, **origin
+                        task,
+                        text.text,
+                        None,
+                        cached=True,
+                        at=text.created_at,
+                        source=text.source,
+                        model=text.model,
                     )
                     given.add(task)
         self._announce({task.row for task in given})
@@ -396,7 +404,7 @@ class Run:
         settings = self.settings
         free = max(free_bytes(self.variant, read_machine()) - engine.mapped, 0)
         sizes = batch_sizes(
-            engine.model.config, self.variant, free, settings.max_new_tokens, settings.num_beams
+            engine.model.config, self.variant, free, settings.max_new_tokens, settings.rows
         )
         if self._batch_size is None:
             return BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
@@ -459,8 +467,28 @@ class Run:
             self._computed += len(tasks)
             now = time.time()
             for task, answer in tasks:
-                self._grid.answer(task, answer.text, answer.logprob, cached=False, at=now)
+                self._answer(task, answer, cached=False, at=now)
         self._announce({task.row for task, _ in tasks})
+
+    def _answer(
+        self, task: Task, answer: Answer | StoredAnswer, *, cached: bool, at: float
+    ) -> None:
+        others = answer.alternatives
+        choices: tuple[tuple[str, float], ...] = ()
+        if self.settings.choices:  # stored in one order, however they are given
+            logprobs, others = dict(others), ()
+            choices = tuple(
+                (text, math.exp(logprobs[text])) for text in self.settings.choices if logprobs
+            )
+        self._grid.answer(
+            task,
+            answer.text,
+            answer.logprob,
+            cached=cached,
+            at=at,
+            choices=choices,
+            alternatives=others,
+        )
 
     def _fail_rows(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], wanted: Iterable[Wanted], error: Exception

@@ -78,8 +78,15 @@ def _fourth(connection: sqlite3.Connection) -> None:
     )
 
 
+def _fifth(connection: sqlite3.Connection) -> None:
+    """Version 5: an answer may have others beside it, as JSON: [[text, logprob], …]."""
+    connection.execute("ALTER TABLE answers ADD COLUMN alternatives TEXT")
+
+
 #: In order; a file's version is how many of them it has been through.
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first, _second, _third, _fourth]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    *(_first, _second, _third, _fourth, _fifth),
+]
 
 
 def is_current(connection: sqlite3.Connection, path: str) -> bool:

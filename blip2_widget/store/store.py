@@ -27,10 +27,10 @@ _MOST_IN_MEMORY = 1 << 30
 
 _ANSWER = (
     "key, features_key, image_key, model, revision, variant, prompt, settings, text, seconds, "
-    "created_at, logprob"
+    "created_at, logprob, alternatives"
 )
 _PUT_ANSWERS = (
-    f"INSERT OR REPLACE INTO answers ({_ANSWER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT OR REPLACE INTO answers ({_ANSWER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -48,7 +48,8 @@ class StoredAnswer:
     """An answer and where it came from; `seconds` it took, `created_at` in Unix seconds.
 
     `logprob` is the natural logarithm of its probability under the model, None where it was not
-    noted yet when the answer was stored.
+    noted yet when the answer was stored. `alternatives` are all answers there were to choose from,
+    this one too, each with such a logarithm.
     """
 
     key: str
@@ -63,6 +64,7 @@ class StoredAnswer:
     seconds: float | None = None
     created_at: float = field(default_factory=time.time)
     logprob: float | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,12 @@ class Store:
         found = {row[0]: row for row in rows}
         found |= {key: waiting[key] for key in keys if key in waiting}
         return {
-            key: StoredAnswer(*row[:7], json.loads(row[7]), *row[8:])  # type: ignore[call-arg]
+            key: StoredAnswer(  # type: ignore[call-arg]
+                *row[:7],
+                json.loads(row[7]),
+                *row[8:12],
+                tuple((text, logprob) for text, logprob in json.loads(row[12] or "[]")),
+            )
             for key, row in found.items()
         }
 
@@ -237,7 +244,7 @@ class Store:
             (
                 *(one.key, one.features_key, one.image_key, one.model, one.revision, one.variant),
                 *(one.prompt, json.dumps(one.settings), one.text, one.seconds, one.created_at),
-                one.logprob,
+                *(one.logprob, json.dumps(one.alternatives) if one.alternatives else None),
             )
             for one in answers
         ]

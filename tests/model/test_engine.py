@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -110,6 +112,115 @@ def test_beams_equal_generate(checkpoint: tuple[Path, str], noise: list[Image.Im
     assert [list(answer.tokens) for answer in answers] == reference(
         engine, noise, prompts, max_new_tokens=8, num_beams=3
     )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 1.5},
+        {"min_new_tokens": 7},
+        {"num_beams": 3, "length_penalty": -1.0, "min_new_tokens": 2},
+        {"num_beams": 3, "length_penalty": 3.0, "repetition_penalty": 1.5},
+    ],
+    ids=lambda settings: " ".join(settings),
+)
+def test_lavis_settings_equal_generate(
+    checkpoint: tuple[Path, str], noise: list[Image.Image], settings: dict[str, Any]
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, CPU_VARIANTS[0])
+    prompts, features = prompts_for(family), engine.encode(noise)
+    mine = GenerationSettings(max_new_tokens=10, **settings)
+    answers = engine.generate(features, prompts, mine)
+    found = [list(answer.tokens) for answer in answers]
+    assert found == reference(engine, noise, prompts, max_new_tokens=10, **settings)
+
+
+def test_a_least_length_is_in_tokens_and_changes_answers(noise: list[Image.Image]) -> None:
+    engine = engine_of(demo.CHECKPOINT, CPU_VARIANTS[0])
+    prompts, features = prompts_for("opt")[2:], engine.encode(noise[2:])
+    settings = GenerationSettings(max_new_tokens=8, min_new_tokens=5)
+    answers = engine.generate(features, prompts, settings)
+    assert all(5 <= len(answer.tokens) <= 8 for answer in answers)
+    usual = engine.generate(features, prompts, GenerationSettings(max_new_tokens=8))
+    assert min(len(answer.tokens) for answer in usual) < 5
+
+
+def test_several_beams_equal_generate(
+    checkpoint: tuple[Path, str], noise: list[Image.Image]
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, CPU_VARIANTS[0])
+    prompts, features = prompts_for(family), engine.encode(noise)
+    settings = GenerationSettings(max_new_tokens=8, num_beams=4, k=3)
+    answers = engine.generate(features, prompts, settings)
+    several = reference(
+        engine, noise, prompts, max_new_tokens=8, num_beams=4, num_return_sequences=3
+    )
+    for row, answer in enumerate(answers):
+        texts = [engine.text(tokens) for tokens in several[3 * row : 3 * row + 3]]
+        assert [text for text, _ in answer.alternatives] == list(dict.fromkeys(texts))
+    # The answer is what is found where one is asked for.
+    alone = engine.generate(features, prompts, GenerationSettings(max_new_tokens=8, num_beams=4))
+    assert [answer.text for answer in answers] == [answer.text for answer in alone]
+
+
+def test_several_samples_are_different_draws_the_likeliest_first(
+    checkpoint: tuple[Path, str], noise: list[Image.Image]
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, CPU_VARIANTS[0])
+    prompts, features = prompts_for(family), engine.encode(noise)
+    settings = GenerationSettings(max_new_tokens=8, temperature=1.5, top_p=0.95, seed=3, k=4)
+    answers = engine.generate(features, prompts, settings)
+    assert engine.generate(features, prompts, settings) == answers
+    alone = engine.generate(features, prompts, replace(settings, k=1))
+    for answer in answers:
+        texts = [text for text, _ in answer.alternatives]
+        logprobs = [logprob for _, logprob in answer.alternatives]
+        assert len(set(texts)) == len(texts) <= 4
+        assert logprobs == sorted(logprobs, reverse=True)
+        assert (answer.text, answer.logprob) == answer.alternatives[0]
+    # Logits of a batch may differ in their last bits, which can tip a draw that is that close.
+    drawn = [dict(answer.alternatives) for answer in answers]
+    assert sum(one.text in several for one, several in zip(alone, drawn, strict=True)) >= 5
+    assert max(map(len, drawn)) > 1
+
+
+def test_samples_that_say_the_same_are_one_alternative(noise: list[Image.Image]) -> None:
+    engine = engine_of(demo.CHECKPOINT, CPU_VARIANTS[0])
+    settings = GenerationSettings(temperature=1e-3, seed=1, k=5)
+    [answer] = engine.generate(engine.encode(noise[:1]), [""], settings)
+    assert answer.alternatives == ((answer.text, answer.logprob),)
+
+
+def test_settings_that_are_left_alone_are_stored_as_ever() -> None:
+    """Should these change, nobody's stored answers would be found again."""
+    assert GenerationSettings(seed=1).stored_as() == {"max_new_tokens": 30, "num_beams": 1}
+    assert GenerationSettings(10, 3, 0.5, seed=1).stored_as() == {
+        "max_new_tokens": 10,
+        "num_beams": 3,
+        "temperature": 0.5,
+        "top_p": 1.0,
+    }
+
+
+def test_what_decides_an_answer_is_stored_and_nothing_else() -> None:
+    different: list[dict[str, Any]] = [
+        {},
+        {"min_new_tokens": 2},
+        {"repetition_penalty": 1.5},
+        {"num_beams": 2},
+        {"num_beams": 2, "k": 2},
+        {"num_beams": 2, "length_penalty": 2.0},
+        {"choices": ("yes", "no")},
+        {"choices": ("yes", "no"), "length_normalised": True},
+    ]
+    stored = [GenerationSettings(**settings).stored_as() for settings in different]
+    assert all(one not in stored[:at] for at, one in enumerate(stored))
+    assert GenerationSettings(length_penalty=2.0).stored_as() == stored[0]
+    ordered = GenerationSettings(choices=("no", "yes"), max_new_tokens=7, seed=1)
+    assert ordered.stored_as() == stored[6]
 
 
 def test_a_seeded_sample_equals_generate(
@@ -227,11 +338,37 @@ def test_cancel_stops_within_one_step(tiny_opt: Path, noise: list[Image.Image]) 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("max_new_tokens", 0), ("num_beams", 0), ("temperature", 0.0), ("top_p", 1.5)],
+    [
+        ("max_new_tokens", 0),
+        ("num_beams", 0),
+        ("temperature", 0.0),
+        ("top_p", 1.5),
+        ("min_new_tokens", 31),
+        ("length_penalty", float("nan")),
+        ("repetition_penalty", 0.0),
+        ("k", 0),
+        ("length_normalised", True),
+    ],
 )
 def test_impossible_settings_are_refused(field: str, value: float) -> None:
     with pytest.raises(Blip2Error, match=field):
         GenerationSettings(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"k": 5}, "5 answers cannot come of one beam; write num_beams=5"),
+        ({"k": 5, "num_beams": 3}, "5 answers cannot come of 3 beams"),
+        ({"choices": ("a", "b"), "k": 2, "num_beams": 2}, "choices are ranked, not generated"),
+        ({"choices": ("a", "b"), "temperature": 1.0}, "choices are ranked, not generated"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Blip2Error, match=said):
+        GenerationSettings(**settings)
 
 
 @pytest.mark.cuda

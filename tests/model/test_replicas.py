@@ -55,6 +55,20 @@ def test_replicas_answer_as_one_does_and_share_the_work(
     assert sorted(len(engine.prefixes._prefixes) for engine in engines) == [0, 1]
 
 
+def test_replicas_rank_as_one_does(engines: list[Engine], noise: list[Image.Image]) -> None:
+    prompts, choices = ["a", "two dogs", "", "the sky"], [["red", "a cat"], ["no"]] * 2
+    features = engines[0].encode(noise[:4])
+    expected = engines[0].rank(features, prompts, choices)
+    for pictures in (None, ["p", "q", "p", "r"]):
+        named = pictures and [f"{name}{at}" for at, name in enumerate(pictures)]
+        found = Replicas(engines).rank(features, prompts, choices, pictures=named)
+        for mine, one in zip(found, expected, strict=True):
+            assert [each.tokens for each in mine] == [each.tokens for each in one]
+            assert [each.logprob for each in mine] == pytest.approx(
+                [each.logprob for each in one], abs=1e-4
+            )
+
+
 def test_what_is_urgent_does_not_wait_for_the_batch(
     engines: list[Engine], noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:

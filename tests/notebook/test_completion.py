@@ -47,6 +47,7 @@ def completed(shell: InteractiveShell, text: str, cursor: int | None = None) -> 
         ),
         ("%blip2 caption df.image --display t", ["table"]),
         ("%blip2 caption df.image --on-error ", ["null", "raise"]),
+        ("%blip2 caption df.image --preset ", ["coco", "vqa"]),
         ("%blip2 cache ", ["stats", "path", "clear"]),
         ("%blip2 cache clear ", ["answers", "features", "imported", "weights", "all"]),
         ("%blip2 cache clear f", ["features"]),

@@ -155,8 +155,15 @@ def test_an_options_value_may_stand_in_quotes() -> None:
             ),
             "variant": st.sampled_from(["cpu-int8+int4", "cuda-bf16"]),
             **dict.fromkeys(
-                ("n", "sample", "batch_size", "max_new_tokens", "num_beams"), st.integers(1, 999)
+                ("n", "sample", "batch_size", "max_new_tokens", "num_beams", "k"),
+                st.integers(1, 999),
             ),
+            "min_new_tokens": st.integers(0, 99),
+            "length_penalty": st.floats(-1e9, 1e9),
+            "repetition_penalty": st.floats(1e-9, 1e9),
+            "preset": st.sampled_from(["coco", "vqa"]),
+            "choices": st.lists(_TEXT.map(str.strip).filter(bool), min_size=1, max_size=4),
+            "length_normalised": st.booleans(),
             "seed": st.integers(-5, 5),
             "temperature": st.floats(1e-9, 1e9),
             "top_p": st.floats(1e-9, 1.0),
@@ -169,6 +176,26 @@ def test_an_options_value_may_stand_in_quotes() -> None:
 def test_options_are_written_as_they_are_read(options: dict[str, object]) -> None:
     nothing = options_given(parse("ask x"))
     assert options_given(parse(f"ask x {options_written(options)}")) == nothing | options
+
+
+@pytest.mark.parametrize(
+    ("written", "choices"),
+    [
+        ("red,blue", ["red", "blue"]),
+        ('"dark red, blue"', ["dark red", "blue"]),
+        ("""["red, or so", "it's"]""", ["red, or so", "it's"]),
+    ],
+)
+def test_choices_stand_between_commas_or_in_a_list(written: str, choices: list[str]) -> None:
+    assert parse(f"ask x --choices {written} -n 2").choices == choices
+    again = options_written({"choices": choices})
+    assert parse(f"ask x {again}").choices == choices
+
+
+@pytest.mark.parametrize("written", ["[1]", "[red]", '["red" for x in y]', "[]2"])
+def test_a_list_of_choices_that_is_none_is_refused(written: str) -> None:
+    with pytest.raises(Blip2Error, match="a list of choices is written"):
+        parse(f"ask x --choices {written}")
 
 
 def test_what_is_left_out_is_not_written() -> None:

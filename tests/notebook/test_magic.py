@@ -612,3 +612,20 @@ def test_kept_weights_are_told_and_cleared(
     assert run_cell("%blip2 cache clear weights").text == "cleared weights\n"
     assert "converted weights of" not in run_cell("%blip2 cache").text
     assert "3 answers, 3 features" in run_cell("%blip2 cache").text
+
+
+def test_choices_are_ranked_from_a_line(run_cell: RunCell, shell: InteractiveShell) -> None:
+    run_cell('%blip2 ask df.image "is it a {kind}?" --choices yes,no --wait -q -o out')
+    result = shell.user_ns["out"]
+    assert set(result.df.answer) <= {"yes", "no"}
+    assert list(result.probabilities().index) == ["x", "y", "z"]
+    # What is asked in the gallery afterwards is another question.
+    assert result.gallery._asking.how.settings("opt").choices == ()
+
+
+def test_a_preset_begins_a_line_s_captions(run_cell: RunCell, shell: InteractiveShell) -> None:
+    run_cell("%blip2 caption df.image --preset coco --max-new-tokens 9 --wait -q -o out")
+    result = shell.user_ns["out"]
+    assert result.board.prompts[0].text == "a photo of"
+    settings = result.run.settings
+    assert (settings.num_beams, settings.max_new_tokens, settings.min_new_tokens) == (5, 9, 8)

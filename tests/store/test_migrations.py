@@ -57,6 +57,11 @@ _ADDED = {
         PRIMARY KEY (image_key, prompt, kind)) WITHOUT ROWID;
     INSERT INTO imported VALUES ('picture', '', 'caption', 'ein Hund', 'old.csv', NULL, 1.0);
     """,
+    5: """
+    ALTER TABLE answers ADD COLUMN alternatives TEXT;
+    INSERT INTO answers VALUES ('k5', 'f', 'i', 'm', 'r', 'v', 'p', '{}', 'two', 0.5, 1.0, -0.5,
+        '[["two", -0.5], ["three", -1.5]]');
+    """,
 }
 
 VERSIONS = list(_ADDED)
@@ -89,7 +94,10 @@ def check(store: Store, version: int) -> None:
     answers = {"k1": first}
     if version >= 2:
         answers["k2"] = replace(first, key="k2", settings={}, text="naïve 😀", logprob=-0.5)
-    assert store.answers(["k1", "k2"]) == answers
+    if version >= 5:
+        others = (("two", -0.5), ("three", -1.5))
+        answers["k5"] = replace(first, key="k5", settings={}, logprob=-0.5, alternatives=others)
+    assert store.answers(["k1", "k2", "k5"]) == answers
     people = store.people
     is_said = version >= 3
     assert people.reviews(["picture"]) == [REVIEW] * is_said

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def store(path: Path) -> Iterator[Store]:
     opened = Store(path)
     yield opened
     opened.close()
+
+
+def test_answers_to_choose_from_come_back_to_the_last_bit(store: Store, path: Path) -> None:
+    several = replace(answer(), alternatives=(("two dogs", -0.1), ("naïve\n😀", -1 / 3)))
+    store.put_answers([several, answer("other")])
+    again = Store(path).answers(["k", "other"])
+    assert again["k"].alternatives == several.alternatives and again["other"].alternatives == ()
 
 
 def test_answers_come_back_whole_and_from_another_store_too(store: Store, path: Path) -> None:
