@@ -12,6 +12,8 @@ ReviewStatus = Literal["accepted", "rejected", "corrected"]
 
 #: How many prompts are remembered for the one who looks for an earlier one.
 _MOST_PROMPTS = 200
+#: Seconds between two prompts of one call; times of today are exact to a quarter of that.
+_APART = 1e-6
 
 _REVIEW = (
     "image_key, prompt, kind, model, variant, status, flagged, text, model_text, who, created_at"
@@ -93,6 +95,8 @@ class People:
         self._select = select
         self._put = put
         self._waiting = waiting
+        #: When the latest prompt was asked here.
+        self._asked_at = 0.0
 
     def reviews(self, image_keys: Iterable[str]) -> list[Review]:
         """All that was ever said of pictures, oldest first."""
@@ -146,9 +150,12 @@ class People:
         """Note that prompts were asked just now, the first one last, so that it is the newest;
         empty ones are no prompts."""
         asked = [text.strip() for text in texts if text.strip()]
-        now = time.time()
-        # Those of one call differ in time, so that they keep their order.
-        self._put(_ADD_PROMPTS, [(text, now - at * 1e-6) for at, text in enumerate(asked)])
+        # Each has a time of its own, later than all from before, so that they keep their order.
+        first = max(time.time(), self._asked_at + _APART)
+        self._asked_at = first + len(asked) * _APART
+        self._put(
+            _ADD_PROMPTS, [(text, self._asked_at - at * _APART) for at, text in enumerate(asked)]
+        )
 
     def conversation(self, image_key: str, model: str) -> list[dict[str, Any]]:
         """The turns about a picture with a checkpoint, as they were put; none at first."""
