@@ -239,15 +239,20 @@ def import_answers(
     from blip2_widget.formats import Meaning, import_texts
 
     session = current()
-    return import_texts(
-        Path(path).expanduser(),
-        session.store,
-        target=None if images is None else read_column(images, frame=frame),
-        format=format,
-        meaning=Meaning(column, text, kind, prompt),
-        limits=session.defaults.limits,
-        keep=not dry_run,
-    )
+    try:
+        return import_texts(
+            Path(path).expanduser(),
+            session.store,
+            target=None if images is None else read_column(images, frame=frame),
+            format=format,
+            meaning=Meaning(column, text, kind, prompt),
+            limits=session.defaults.limits,
+            keep=not dry_run,
+        )
+    except KeyboardInterrupt:
+        raise Blip2Error(
+            "interrupted, and nothing was imported; running it again opens no picture twice"
+        ) from None
 
 
 def _run(

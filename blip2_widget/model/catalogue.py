@@ -238,11 +238,17 @@ def _for_another(checkpoint: Checkpoint, task: Task) -> Blip2Error:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != "blip-2":
-        kind = config.get("model_type")
+    try:
+        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = config["model_type"]
+    except (ValueError, TypeError, KeyError, RecursionError):  # no JSON, or of something else
+        raise Blip2Error(
+            f"{folder / 'config.json'} is no configuration of a model; save the checkpoint again "
+            "with save_pretrained"
+        ) from None
+    if kind != "blip-2":
         raise Blip2Error(f"{folder} holds a model of type {kind!r}; give a BLIP-2 checkpoint")
-    return config
+    return dict(config)
 
 
 def _cached_snapshot(checkpoint: Checkpoint) -> Path | None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pickle
+import sys
 import tarfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ import blip2_widget
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import clean
 from blip2_widget.model import Engine
-from blip2_widget.run import target_of
+from blip2_widget.run import Pictures, target_of
 from blip2_widget.session import Session
 from tests.formats.made import FORMATS, TEXTS, answered, export, pictures
 
@@ -285,3 +286,34 @@ def test_a_tar_of_traps_is_read_without_unpacking(paths: list[str], tmp_path: Pa
     with pytest.raises(Blip2Error, match="holds texts"):
         blip2_widget.import_answers(tmp_path / "a.tar")
     assert sorted(tmp_path.parent.iterdir()) == before
+
+
+def test_an_interrupt_imports_nothing_and_is_one_line(
+    paths: list[str], tmp_path: Path, own_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_csv(tmp_path / "old.csv", [{"picture": paths[0], "caption": "two dogs"}])
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pictures, "learn", interrupted)
+        with pytest.raises(Blip2Error, match="interrupted, and nothing was imported"):
+            blip2_widget.import_answers(file, paths)
+    assert blip2_widget.import_answers(file, paths).texts == 1
+
+
+@pytest.mark.parametrize(("package", "name"), [("pyarrow", "a.parquet"), ("datasets", "a")])
+def test_a_package_that_is_missing_is_named(
+    paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str
+) -> None:
+    result = blip2_widget.caption(paths[:1], start=False)
+    for module in [each for each in sys.modules if each.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Blip2Error, match=f"pip install {package}"):
+        result.export(tmp_path / name, None if "." in name else "dataset")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    if package == "pyarrow":
+        with pytest.raises(Blip2Error, match="pip install pyarrow"):
+            blip2_widget.import_answers(tmp_path / "b.parquet", paths)

@@ -233,3 +233,10 @@ def test_sizes_of_a_folder_are_those_of_its_model(tiny_t5: Path) -> None:
 
     tensors = load_file(tiny_t5 / "model.safetensors")
     assert sizes_of_folder(tiny_t5).total == sum(each.numel() for each in tensors.values())
+
+
+@pytest.mark.parametrize("text", [b'{"model_type": ', b"[]", b"{}", b"\xff", b"[" * 100_000])
+def test_a_config_that_is_none_is_one_line(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(Blip2Error, match="is no configuration of a model"):
+        locate(parse(str(tmp_path)))
