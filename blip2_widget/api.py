@@ -16,6 +16,7 @@ from blip2_widget.model import GenerationSettings, locate, parse, preset_named
 from blip2_widget.run import Board, Chats, Pictures, Prompt, Run, columns_in, fill
 from blip2_widget.session import current
 from blip2_widget.store import Store
+from blip2_widget.texts import whole
 
 if TYPE_CHECKING:
     from blip2_widget.formats import Imported
@@ -129,7 +130,7 @@ def _named(prompts: Prompts) -> list[Prompt]:
     _check_texts([text for _, text in pairs])
     if len({name for name, _ in pairs}) < len(pairs):
         raise Blip2Error("two questions have one name; each names a column, so make them differ")
-    return [Prompt(name, text.strip(), "question") for name, text in pairs]
+    return [Prompt(whole(name), text.strip(), "question") for name, text in pairs]
 
 
 def _caption(name: str, prompt: str | None, **options: Any) -> Prompt:
@@ -435,10 +436,10 @@ class Asking:
         """The prompt as it is for all rows, or on every row, its {column} fields filled in."""
         names = self._columns_in(prompt)
         if not names:
-            return fill(prompt.text, str)
+            return whole(fill(prompt.text, str))
         values = {name: row_values(self.column.frame, name) for name in names}
         return [
-            fill(prompt.text, lambda name, row=row: values[name][row])  # type: ignore[misc]
+            whole(fill(prompt.text, lambda name, row=row: values[name][row]))  # type: ignore[misc]
             for row in range(len(self.column.values))
         ]
 
@@ -446,7 +447,7 @@ class Asking:
         """The same on one row."""
         self._columns_in(prompt)
         frame = take_rows(self.column.frame, [row])
-        return fill(prompt.text, lambda name: row_values(frame, name)[0])
+        return whole(fill(prompt.text, lambda name: row_values(frame, name)[0]))
 
     def _columns_in(self, prompt: Prompt) -> list[str]:
         names = columns_in(prompt.text)

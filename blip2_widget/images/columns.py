@@ -26,6 +26,7 @@ from blip2_widget.images.tables import (
     read_table,
 )
 from blip2_widget.images.values import LazyValues
+from blip2_widget.texts import whole
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Column:
                 name = _file_name(self.head(row))
             except Exception:  # as for `value`
                 name = ""
-            return name or str(self.index[row])
+            return whole(name or str(self.index[row]))
 
         return LazyValues(label, range(len(self.values)))
 

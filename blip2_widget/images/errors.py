@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.texts import whole
 
 Kind = Literal[
     "missing",
     "not-found",
     "permission",
+    "unreadable",
     "is-a-folder",
     "not-an-image",
     "truncated",
@@ -48,5 +50,6 @@ def shortly(value: object) -> str:
     if text.startswith("data:"):
         return f"data URI of {len(text) / 1000:.1f} kB"
     if text:
+        text = whole(text)
         return text if len(text) <= 80 else f"…{text[-79:]}"
     return f"a {type(value).__name__}"

@@ -74,14 +74,24 @@ def image_errors(value: Any) -> Iterator[None]:
         ) from None
     except MemoryError:
         raise ImageError("too-large", f"there is no memory for {shortly(value)}") from None
+    except OSError as error:
+        if error.strerror is None:  # Pillow's own, of what the file holds
+            raise _damaged(value, error) from None
+        raise ImageError("unreadable", f"{shortly(value)}: {error.strerror}") from None
     except Exception as error:  # Pillow's plug-ins raise whatever a damaged file leads them to
-        raise ImageError("truncated", f"{shortly(value)} is damaged: {message_of(error)}") from None
+        raise _damaged(value, error) from None
+
+
+def _damaged(value: Any, error: Exception) -> ImageError:
+    return ImageError("truncated", f"{shortly(value)} is damaged: {message_of(error)}")
 
 
 def is_missing(value: Any) -> bool:
     """Whether a value says that there is none: None, an empty text, or any library's NaN."""
-    if value is None or (isinstance(value, str | bytes) and not value):
+    if value is None or (isinstance(value, bytes) and not value):
         return True
+    if isinstance(value, str):
+        return not value.strip()
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return type(value).__name__ in ("NAType", "NaTType")  # pandas', known without importing it
@@ -133,6 +143,8 @@ def _inner(value: Any) -> Any:
 
 
 def _read_text(text: str, limits: Limits) -> bytes:
+    if "\0" in text:  # no system has such a name
+        raise FileNotFoundError(text)
     scheme = text.partition(":")[0].lower()
     if scheme == "data":
         return _data_uri(text)

@@ -30,6 +30,7 @@ from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
 from blip2_widget.store import Review, Store
+from blip2_widget.texts import whole
 from blip2_widget.view import FrameColumns, View
 
 if TYPE_CHECKING:
@@ -540,8 +541,8 @@ _HANDLERS: dict[str, Callable[[Gallery, dict[str, Any]], None]] = {
 
 
 def _text(value: object) -> str:
-    """A text of the page; half an emoji, which a page can send, can be neither stored nor read."""
-    return str(value).encode("utf-8", "replace").decode()
+    """A text of the page, which can send half an emoji."""
+    return whole(str(value))
 
 
 def _soon(seconds: float, work: Callable[[], None]) -> threading.Timer:

@@ -216,6 +216,38 @@ def parse(line: str) -> argparse.Namespace:
     return options
 
 
+#: The options that belong to some sub-commands alone.
+_OF = {
+    **dict.fromkeys(("models", "variants"), ("compare",)),
+    **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
+    **dict.fromkeys(("format", "column"), ("export", "import")),
+    "overwrite": ("export",),
+    **dict.fromkeys(("text", "kind", "prompt"), ("import",)),
+}
+#: What is said of asking means nothing to these; on_error to those that ask again.
+_ASK_NOTHING = ("export", "import", "score", "retry")
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise Blip2Error for an option that the sub-command has no use for, which would else be
+    passed over in silence."""
+    said, usual = vars(options), vars(parse(options.sub))
+    given = [name for name in said if said[name] != usual[name]]
+    for name in given:
+        subs = _OF.get(name, (options.sub,))
+        if options.sub not in subs:
+            raise Blip2Error(f"{flag_of(name)} is for {' and '.join(subs)}; leave it out")
+    if options.sub in _ASK_NOTHING:
+        asking = {*options_given(options), "no_cache"} - (
+            {"on_error"} if options.sub == "retry" else set()
+        )
+        for name in given:
+            if name in asking:
+                raise Blip2Error(
+                    f"{options.sub} has no use for {flag_of(name)}; leave it out, or ask anew"
+                )
+
+
 def path_in(word: str) -> str:
     """A path as it is written in a line: bare, or in quotes."""
     return _bare(word)

@@ -94,10 +94,9 @@ class Blip2Magics(Magics):
         options = grammar.parse(line.rstrip(";"))
         options.quiet |= line.endswith(";")
         names = {**self.shell.user_ns, **(local_ns or {})}
-        if options.sub != "compare" and (options.models or options.variants):
-            raise Blip2Error("--models and --variants are for compare; write -m or --variant")
-        if options.sub != "score" and (options.refs or options.spice):
-            raise Blip2Error("--refs and --spice are for score; take them off this line")
+        grammar.check_options(options)
+        # Only what has ended can fail for its rows.
+        options.wait |= options.on_error == "raise"
         if options.sub in ("caption", "ask", "compare", "explore"):
             return self._look(options, cell, names)
         if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
@@ -162,12 +161,6 @@ class Blip2Magics(Magics):
     def _retry(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         """Go on with a result, or with the last one that a line made."""
         result = self._result(options, names)
-        given = grammar.options_given(options)
-        usual = grammar.options_given(grammar.parse("retry"))
-        if other := next((name for name in given if given[name] != usual[name]), None):
-            raise Blip2Error(
-                f"retry asks as it was asked before; take {grammar.flag_of(other)} off, or ask anew"
-            )
         _check_name(options.out)
         if options.dry_run:
             progress = result.progress
@@ -175,7 +168,8 @@ class Blip2Magics(Magics):
             return None
         if options.out:
             self.shell.user_ns[options.out] = result
-        return _shown(result.retry(), options)
+        result.retry(on_error=options.on_error if options.on_error == "raise" else None)
+        return _shown(result, options)
 
     def _score(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         """Score a result; below the scores stands its gallery, the worst first."""
@@ -229,16 +223,15 @@ class Blip2Magics(Magics):
                 print(f"Q: {question}\nA: {answer}")
 
     def _export(self, options: argparse.Namespace, names: dict[str, Any]) -> None:
-        if len(options.words) != 2:
+        *words, word = options.words or [""]
+        if not word:
             raise Blip2Error("export takes a result and a path: %blip2 export dogs dogs.parquet")
-        expression, word = options.words
-        result, path = target(expression, names)[0], Path(grammar.path_in(word)).expanduser()
-        if not isinstance(result, Result):
-            raise Blip2Error(
-                f"{expression} is a {type(result).__name__} and no result; bind one with -o NAME"
-            )
+        path = Path(grammar.path_in(word)).expanduser()
+        options.words = words
+        result = self._result(options, names)
         if options.dry_run:
-            print(f"would write {result.progress.done} answers to {path}")
+            done = result.progress.done - result.progress.failed
+            print(f"would write {done:,} answer{'' if done == 1 else 's'} to {path}")
             return
         if options.wait:
             result.wait()

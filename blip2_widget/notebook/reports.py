@@ -80,5 +80,5 @@ def _store_line(session: Session) -> str:
         return str(error)
     return (
         f"{stats.answers} answers and {stats.features} features of {stats.pictures} pictures, "
-        f"{gigabytes(stats.file_bytes)}" + (f"; {stats.note}" if stats.note else "")
+        f"{stats.said}, {gigabytes(stats.file_bytes)}" + (f"; {stats.note}" if stats.note else "")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import math
 import sys
 import time
@@ -258,8 +259,13 @@ class Result:
         """Stop the run; what was answered stays."""
         self.board.cancel()
 
-    def retry(self) -> Result:
-        """Ask again what failed or was cancelled; of a stopped run, whatever it never came to."""
+    def retry(self, on_error: str | None = None) -> Result:
+        """Ask again what failed or was cancelled; of a stopped run, whatever it never came to.
+
+        `on_error` as in `ask`, from now on, where it is given.
+        """
+        if on_error is not None:
+            self._asking = dataclasses.replace(self._asking, raises=on_error == "raise")
         self.board.retry()
         return self
 

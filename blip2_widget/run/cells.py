@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from blip2_widget.model import Kind, kind_of
+from blip2_widget.texts import whole
 
 #: `unasked` is a cell that its run leaves alone until a person asks it.
 State = Literal["waiting", "running", "done", "error", "cancelled", "unasked"]
@@ -178,7 +179,10 @@ class CellGrid:
         with self.lock:
             cell = self._own(task)
             if text is not None:
-                cell.prompt, cell.kind = text.strip(), kind_of(text, self._kinds[task.prompt])
+                cell.prompt, cell.kind = (
+                    whole(text).strip(),
+                    kind_of(text, self._kinds[task.prompt]),
+                )
             self.cached -= cell.cached
             self._move(cell, "waiting")
             cell.answer, cell.logprob, cell.cached = None, None, False

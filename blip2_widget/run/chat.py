@@ -21,6 +21,7 @@ from blip2_widget.run.cells import Prompt, State
 from blip2_widget.run.run import Run
 from blip2_widget.run.templates import quoted
 from blip2_widget.store import Store
+from blip2_widget.texts import whole
 
 #: Makes a run over a column of one picture, not started; with `refresh` (the second argument) its
 #: answers are computed even where they are stored. The prompt it is made with is put later.
@@ -122,7 +123,7 @@ class Chats:
         with the same text answered anew. Raises Blip2Error for an empty text, a turn that is not
         there, and a picture that cannot be read.
         """
-        text = text.strip()
+        text = whole(text).strip()
         if not text:
             raise Blip2Error("there is nothing to ask; write a question about the picture")
         conversation = self._open(row)

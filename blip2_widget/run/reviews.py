@@ -15,6 +15,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Kind
 from blip2_widget.run.board import Board
 from blip2_widget.store import Review, Store
+from blip2_widget.texts import whole
 
 Action = Literal["accept", "reject", "flag", "clear", "correct"]
 
@@ -144,7 +145,7 @@ class Reviews:
         """
         if action not in get_args(Action):
             raise Blip2Error(f"{action!r} is no review; write one of {', '.join(get_args(Action))}")
-        text = (text or "").strip()
+        text = whole(text or "").strip()
         if action == "correct" and not text:
             raise Blip2Error("a correction needs a text; reject the answer where there is none")
         self.load([target.image_key])

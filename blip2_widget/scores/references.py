@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from blip2_widget.texts import whole
+
 #: Where VQAv2's and COCO's annotations keep their text.
 _TEXT_KEYS: Final = ("answer", "caption")
 
@@ -42,9 +44,7 @@ def _texts(value: Any, empty: bool = False) -> Iterable[str]:
         value = value.tolist()
     if isinstance(value, str):
         if empty or value.strip():
-            yield value.encode("utf-8", "replace").decode(
-                "utf-8"
-            )  # half characters cannot be shown
+            yield whole(value)
     elif isinstance(value, bool | int):
         yield str(value)
     elif isinstance(value, float):

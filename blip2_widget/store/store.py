@@ -77,13 +77,24 @@ class StoreStats:
     features: int
     feature_bytes: int
     answers: int
+    imported: int
+    reviews: int
+    conversations: int
     file_bytes: int
     note: str = ""
+
+    @property
+    def said(self) -> str:
+        """What is kept of people."""
+        return (
+            f"{self.imported} imported texts, {self.reviews} reviews, "
+            f"{self.conversations} conversations"
+        )
 
     def __str__(self) -> str:
         held = (
             f"{self.answers} answers, {self.features} features "
-            f"({self.feature_bytes / 1e6:.1f} MB) of {self.pictures} pictures; "
+            f"({self.feature_bytes / 1e6:.1f} MB) of {self.pictures} pictures; {self.said}; "
             f"the file takes {self.file_bytes / 1e6:.1f} MB"
         )
         return "\n".join(line for line in (self.path, self.note, held) if line)
@@ -262,7 +273,21 @@ class Store:
             "UNION SELECT image_key FROM answers)"
         )
         ((pages,),), ((page,),) = rows("PRAGMA page_count"), rows("PRAGMA page_size")
-        return StoreStats(str(self.path), pictures, count, size, answers, pages * page, self.note)
+        ((imported,),) = rows("SELECT count(*) FROM imported")
+        ((reviews,),) = rows("SELECT count(*) FROM reviews")
+        ((conversations,),) = rows("SELECT count(*) FROM conversations")
+        return StoreStats(
+            path=str(self.path),
+            pictures=pictures,
+            features=count,
+            feature_bytes=size,
+            answers=answers,
+            imported=imported,
+            reviews=reviews,
+            conversations=conversations,
+            file_bytes=pages * page,
+            note=self.note,
+        )
 
     def clear(self, what: Literal["all", "answers", "features", "imported"] = "all") -> None:
         """Delete what was computed, and give the space back to the disk.

@@ -14,6 +14,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from blip2_widget.texts import whole
 from blip2_widget.view.values import Mask
 
 #: A word of its own between two texts of a row, so that no phrase is found across them.
@@ -69,7 +70,7 @@ def parse(search: str) -> Terms:
 def clean(text: str) -> str:
     """A text as it is indexed: without regard to case, and nothing that SQLite cannot take."""
     text = text.casefold().replace("\0", " ")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return whole(text)
 
 
 def _is_indexed(term: str) -> bool:

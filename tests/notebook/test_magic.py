@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -504,10 +505,36 @@ def test_a_retry_of_nothing_is_one_line(run_cell: RunCell, cell: str, part: str)
 
 def test_a_retry_takes_no_options_of_asking(run_cell: RunCell) -> None:
     run_cell("%blip2 explore df.image -q -o out")
-    assert "take --max-new-tokens off" in one_line_error(
-        run_cell, "%blip2 retry out --max-new-tokens 3"
-    )
-    assert "take -m off" in one_line_error(run_cell, "%blip2 retry out -m demo")
+    for line, part in (
+        ("retry out --max-new-tokens 3", "retry has no use for --max-new-tokens"),
+        ("retry out -m demo", "retry has no use for -m"),
+        ("export out x.csv --no-cache", "export has no use for --no-cache"),
+        ("export out x.csv --text a", "--text is for import"),
+        ("import x.csv --overwrite", "--overwrite is for export"),
+        ("import x.csv --num-beams 4", "import has no use for --num-beams"),
+        ("caption df.image --column a", "--column is for export and import"),
+    ):
+        assert part in one_line_error(run_cell, f"%blip2 {line}")
+
+
+def test_failed_rows_fail_a_retry_where_that_is_asked_for(run_cell: RunCell) -> None:
+    run_cell("paths = ['gone.png']")
+    run_cell("%blip2 caption paths -q --wait")
+    assert "1 of 1 answers failed" in one_line_error(run_cell, "%blip2 retry -q --on-error raise")
+
+
+def test_a_text_with_half_a_character_costs_nothing_else(
+    run_cell: RunCell, shell: InteractiveShell, tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff.png"
+    shutil.copy(frame.image.iloc[0], odd)
+    shell.user_ns["paths"] = [os.fsdecode(odd), os.fsdecode(odd) + "gone"]
+    shell.user_ns["half"] = "is it \ud83d?"
+    result = run_cell('%blip2 ask paths "{@half}" -q --wait -o out').value
+    assert list(result.answers.state) == ["done", "error"] and len(result.errors) == 1
+    assert result.answers.prompt[0] == "is it \ufffd?"
+    result.review(0, "correct", "a \ud83d").review(0, "correct", "a dog")
+    assert result.df.iloc[0, -1] == "a dog"
 
 
 def test_a_frame_that_does_not_show_itself_is_shown_by_its_answers(

@@ -84,6 +84,6 @@ def test_a_line_scores_prints_and_shows(run_cell: RunCell, shell: InteractiveShe
     for cell, part in (
         ("%blip2 score said", "score needs what is right"),
         ("%blip2 score df --refs df.answer", "df is a DataFrame; give a result"),
-        ("%blip2 caption df.image --refs df.answer", "--refs and --spice are for score"),
+        ("%blip2 caption df.image --refs df.answer", "--refs is for score"),
     ):
         assert part in str(run_cell(cell, fails=True).error)

@@ -25,7 +25,7 @@ VQA = [{"answer": "yes", "answer_id": 1, "answer_confidence": "maybe"}, {"answer
         ([2, 2.0, 2.5, True], [["2"], ["2"], ["2.5"], ["True"]]),
         ([np.int64(3), np.str_("x")], [["3"], ["x"]]),
         ([object(), {"other": "x"}, pd.NA, pd.NaT], [[], [], [], []]),
-        (["half \ud800"], [["half ?"]]),
+        (["half \ud800"], [["half \ufffd"]]),
         (pd.Series(["yes", None], index=[5, 3]), [["yes"], []]),
         (pd.Series([1, None]), [["1"], []]),
         (pd.Series([["a", "b"], np.array(["c"])]), [["a", "b"], ["c"]]),
