@@ -27,7 +27,7 @@ export function Candidates({ cell, onPick }: CandidatesProps) {
         <Line
           key={candidate[0]}
           candidate={candidate}
-          picked={candidate[0] === said}
+          picked={candidate[0].trim() === said?.trim()}
           // There is no correction without words.
           disabled={!candidate[0].trim() && candidate[0] !== cell.answer}
           onPick={(text) => text !== said && onPick(text) && setPicked(text)}
