@@ -423,6 +423,8 @@ class Gallery(anywidget.AnyWidget):
         prompt = Prompt(name, text, kind_of(text, "question"))
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
         self._board.add(run.start())
+        # Where there was no run before, choices may be ranked.
+        self._board.put_probabilities()
         self._sync()
 
     def _step(self, step: Callable[[], list[Target]]) -> None:

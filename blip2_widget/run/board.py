@@ -35,8 +35,8 @@ class Board:
         self.comparing = False
         #: Numbers that were computed of the rows, by name: each gives a row's, or None.
         self.numbers: dict[str, Callable[[int], float | None]] = {}
-        #: Which of them are the probability of a choice.
-        self.probabilities: set[str] = set()
+        #: Which of them are the probability of which prompt's choice.
+        self.probabilities: dict[str, tuple[int, str]] = {}
         self.runs: list[Run] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
@@ -60,11 +60,14 @@ class Board:
         return name
 
     def put_probabilities(self) -> Board:
-        """Show the probability of each choice that is ranked, unless a prompt has many; returns
-        the board itself."""
-        for name, prompt, choice in self.choices:
-            if len(self.run_of(prompt).settings.choices) <= _MOST_CHOICES:
-                self.probabilities.add(self.put(name, partial(self._probability, prompt, choice)))
+        """Show the probability of each choice that is ranked and not shown yet, unless its prompt
+        has many; returns the board itself."""
+        shown = set(self.probabilities.values())
+        for name, at, choice in self.choices:
+            if (at, choice) in shown or len(self.run_of(at).settings.choices) > _MOST_CHOICES:
+                continue
+            name = self.put(name, partial(self._probability, at, choice))
+            self.probabilities[name] = (at, choice)
         return self
 
     def number(self, name: str, row: int) -> float | None:

@@ -197,6 +197,17 @@ def test_many_choices_are_no_columns_and_several_prompts_have_their_own(
     assert names == list(two.probabilities()) and names[0] == "answer · cpu-fp32: yes"
 
 
+def test_choices_asked_of_pictures_that_were_looked_at_are_columns_too(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    gallery = blip2_widget.explore(noise[:1], model="demo", choices="yes,no").gallery
+    receive(gallery, type="ask_many", prompt="red?", scope="all")
+    until(lambda: [each["name"] for each in gallery.columns] == ["yes", "no"])
+    receive(gallery, type="ask_many", prompt="blue?", scope="all")
+    more = ["blue?: yes", "blue?: no"]
+    until(lambda: [each["name"] for each in gallery.columns] == ["yes", "no", *more])
+
+
 def test_choices_and_alternatives_are_sent_where_there_are_any(
     own_session: Session, noise: list[Image.Image]
 ) -> None:
