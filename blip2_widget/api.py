@@ -205,7 +205,7 @@ def compare(
     board.comparing = True
     for run in runs:
         board.add(run.start() if start else run)
-    return Result(board, askings, started=start)
+    return Result(board.put_probabilities(), askings, started=start)
 
 
 def import_answers(
@@ -270,7 +270,7 @@ def _run(
     run = asking.run(prompts, title=title)
     board = Board(column, run.pictures, run.title)
     board.add(run.start() if start else run)
-    return Result(board, [asking], started=start)
+    return Result(board.put_probabilities(), [asking], started=start)
 
 
 def _asking(

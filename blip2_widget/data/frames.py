@@ -158,15 +158,16 @@ def probability_frame(board: Board) -> pd.DataFrame:
     """
     import pandas as pd
 
-    ranked = [at for at in range(len(board.prompts)) if board.run_of(at).settings.choices]
-    if not ranked:
+    choices = board.choices
+    if not choices:
         raise Blip2Error("no choices were ranked here; ask with choices=['yes', 'no']")
-    columns = {}
-    for at in ranked:
-        found = [dict(board.cell(row, at).choices) for row in range(len(board))]
-        for choice in board.run_of(at).settings.choices:
-            name = choice if len(ranked) == 1 else f"{board.prompts[at].name}: {choice}"
-            columns[name] = [each.get(choice, math.nan) for each in found]
+    found = {
+        at: [dict(board.cell(row, at).choices) for row in range(len(board))]
+        for at in {at for _, at, _ in choices}
+    }
+    columns = {
+        name: [each.get(choice, math.nan) for each in found[at]] for name, at, choice in choices
+    }
     return pd.DataFrame(columns, index=pd.Index(board.column.index))
 
 

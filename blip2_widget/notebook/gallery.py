@@ -31,7 +31,7 @@ from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
 from blip2_widget.store import Review, Store
 from blip2_widget.texts import whole
-from blip2_widget.view import FrameColumns, View
+from blip2_widget.view import Computed, FrameColumns, View
 
 if TYPE_CHECKING:
     from blip2_widget.api import Asking
@@ -424,6 +424,8 @@ class Gallery(anywidget.AnyWidget):
         prompt = Prompt(name, text, kind_of(text, "question"))
         run = self._asking.run([prompt], rows=rows, beside=self._board.pictures)
         self._board.add(run.start())
+        # Where there was no run before, choices may be ranked.
+        self._board.put_probabilities()
         self._sync()
 
     def _step(self, step: Callable[[], list[Target]]) -> None:
@@ -497,7 +499,8 @@ class Gallery(anywidget.AnyWidget):
         board = self._board
         names = [name for name in list(board.numbers) if not self._columns.is_computed(name)]
         for name in names:
-            self._columns.put(name, len(board), partial(board.number, name))
+            kind: Computed = "probability" if name in board.probabilities else "computed"
+            self._columns.put(name, len(board), partial(board.number, name), kind)
         return bool(names)
 
     def _refresh(self) -> None:

@@ -133,7 +133,8 @@ class Result:
         return agreement_frame(self.board)
 
     def probabilities(self) -> pd.DataFrame:
-        """Each choice's probability as a column, for `df.join`: one line a row, with its index.
+        """Each choice's probability as a column, however many there are: one line a row, with its
+        index.
 
         Columns are called by the choices, with the prompt's name before them where several prompts
         were ranked. Raises Blip2Error where none was.

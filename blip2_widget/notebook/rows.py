@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Container
+from operator import itemgetter
 from typing import Any
 
 from blip2_widget.run import Board, Cell, Prompt, ReviewOf
 from blip2_widget.store import Review
+
+#: The most choices, and alternatives, that the page is sent of an answer.
+_MOST_SENT = 20
 
 
 class Rows:
@@ -51,7 +56,7 @@ class Rows:
         }
 
     def _cell(self, cell: Cell, review: Review | None) -> dict[str, Any]:
-        return {
+        message: dict[str, Any] = {
             "prompt": cell.prompt,
             "answer": cell.partial if cell.answer is None else cell.answer,
             "state": cell.state,
@@ -69,3 +74,9 @@ class Rows:
                 "when": review.when,
             },
         }
+        if cell.choices:
+            message["choices"] = heapq.nlargest(_MOST_SENT, cell.choices, key=itemgetter(1))
+        if cell.alternatives:
+            several = cell.alternatives[:_MOST_SENT]
+            message["alternatives"] = [(text, math.exp(logprob)) for text, logprob in several]
+        return message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
@@ -14,6 +15,8 @@ from blip2_widget.run.run import Listener, Run
 
 #: What a column of pictures that nothing was asked about says of itself.
 _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
+#: Of a prompt with more choices than this none is a column: they would flood the page.
+_MOST_CHOICES = 12
 #: Of several runs' states, the one that counts for all.
 _BY_WEIGHT = ("running", "loading", "waiting", "failed", "cancelled", "done")
 
@@ -32,6 +35,8 @@ class Board:
         self.comparing = False
         #: Numbers that were computed of the rows, by name: each gives a row's, or None.
         self.numbers: dict[str, Callable[[int], float | None]] = {}
+        #: Which of them are the probability of which prompt's choice.
+        self.probabilities: dict[str, tuple[int, str]] = {}
         self.runs: list[Run] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
@@ -54,6 +59,17 @@ class Board:
         self._announce(range(len(self)))
         return name
 
+    def put_probabilities(self) -> Board:
+        """Show the probability of each choice that is ranked and not shown yet, unless its prompt
+        has many; returns the board itself."""
+        shown = set(self.probabilities.values())
+        for name, at, choice in self.choices:
+            if (at, choice) in shown or len(self.run_of(at).settings.choices) > _MOST_CHOICES:
+                continue
+            name = self.put(name, partial(self._probability, at, choice))
+            self.probabilities[name] = (at, choice)
+        return self
+
     def number(self, name: str, row: int) -> float | None:
         """A row's number by its name, as it was computed last."""
         return self.numbers[name](row)
@@ -62,6 +78,18 @@ class Board:
     def prompts(self) -> list[Prompt]:
         """The columns of answers."""
         return [run.prompts[at] for run, at in self._places]
+
+    @property
+    def choices(self) -> list[tuple[str, int, str]]:
+        """What the prompts' choices are called as columns, each with its prompt and itself: by the
+        choice, with the prompt's name before it where several prompts are ranked."""
+        prompts = self.prompts
+        ranked = [at for at in range(len(prompts)) if self.run_of(at).settings.choices]
+        return [
+            (choice if len(ranked) == 1 else f"{prompts[at].name}: {choice}", at, choice)
+            for at in ranked
+            for choice in self.run_of(at).settings.choices
+        ]
 
     def run_of(self, prompt: int) -> Run:
         """The run that answers the prompt."""
@@ -140,6 +168,9 @@ class Board:
         if name is not None and name not in names:
             raise Blip2Error(f"there is no column {name!r}; write one of {', '.join(names)}")
         return names.index(name) if name else 0
+
+    def _probability(self, prompt: int, choice: str, row: int) -> float | None:
+        return dict(self.cell(row, prompt).choices).get(choice)
 
     def _announce(self, rows: Iterable[int]) -> None:
         for listener in tuple(self._listeners):

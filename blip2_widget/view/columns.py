@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from blip2_widget.view.errors import unknown
 
-#: `computed` is a number that changes: a score, a probability.
-Kind = Literal["text", "number", "bool", "computed"]
+#: `computed` is a number that changes, such as a score; `probability` one that is a choice's.
+Computed = Literal["computed", "probability"]
+Kind = Literal["text", "number", "bool", Computed]
 Floats = NDArray[np.float64]
 
 #: The most columns that are shown, and the longest text of one value.
@@ -85,12 +86,18 @@ class FrameColumns:
     def names(self) -> list[str]:
         return list(self._sources)
 
-    def put(self, name: str, count: int, number: Callable[[int], float | None]) -> None:
+    def put(
+        self,
+        name: str,
+        count: int,
+        number: Callable[[int], float | None],
+        kind: Computed = "computed",
+    ) -> None:
         """Show a number beside the frame's columns that is read anew whenever its row changes.
 
         `number` gives it by row, None where there is none (yet). In place of one of that name.
         """
-        self._sources[name] = _Computed(name, count, number)
+        self._sources[name] = _Computed(name, count, number, kind)
 
     def kind(self, name: str) -> Kind:
         """What a column holds; raises Blip2Error where there is none of that name."""
@@ -120,7 +127,7 @@ class FrameColumns:
         """A whole column as numbers; NaN where a value is missing. Kept once it was read, unless
         it is computed."""
         source = self._source(name)
-        if source.kind == "computed":
+        if isinstance(source, _Computed):
             return np.array([_as_number(value) for value in _all(source)], dtype=np.float64)
         if name not in self._numbers:
             array = source.numbers()
@@ -130,7 +137,7 @@ class FrameColumns:
         return self._numbers[name]
 
     def is_computed(self, name: str) -> bool:
-        return name in self._sources and self._sources[name].kind == "computed"
+        return isinstance(self._sources.get(name), _Computed)
 
     def number(self, name: str) -> Callable[[int], float]:
         """Reads a row's number."""
@@ -265,7 +272,7 @@ class _Computed:
     name: str
     count: int
     at: Callable[[int], float | None]
-    kind: Kind = "computed"
+    kind: Computed
 
     def between(self, start: int, stop: int) -> Sequence[Any]:
         return [self.at(row) for row in range(start, min(stop, self.count))]

@@ -196,10 +196,9 @@ class Table:
         raise unknown("key", key, self.keys)
 
     def _column(self, name: str) -> Values:
-        kind = self.columns.kind(name)
-        if kind == "computed":
+        if self.columns.is_computed(name):
             return Numbers(self.columns.numbers(name), self.columns.number(name))
-        if kind == "number":
+        if self.columns.kind(name) == "number":
             return Numbers(self.columns.numbers(name))
         return Texts(self.columns.texts(name), self.count)
 

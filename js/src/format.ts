@@ -12,6 +12,12 @@ export function plural(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
+/** A probability: "82 %", and where there is next to none "<1 %". */
+export function percent(probability: number): string {
+  const share = Math.round(100 * Math.min(1, Math.max(0, probability)));
+  return probability > 0 && share === 0 ? "<1 %" : `${share} %`;
+}
+
 /** A duration with as much detail as a person wants: "0.4 s", "42 s", "3 min 20 s", "2 h 5 min". */
 export function duration(seconds: number): string {
   if (seconds < 0.95) return `${Math.max(0.1, Math.round(seconds * 10) / 10)} s`;

@@ -39,8 +39,11 @@ export interface Progress {
 /** A column of the caller's frame that can be shown, searched, filtered and sorted by. */
 export interface FrameColumn {
   name: string;
-  /** `computed` is a number that is no part of the frame: a score, a probability. */
-  kind: "text" | "number" | "bool" | "computed";
+  /**
+   * `computed` is a number that is no part of the frame, such as a score; `probability` is one, too,
+   * that is a choice's.
+   */
+  kind: "text" | "number" | "bool" | "computed" | "probability";
 }
 
 /**
@@ -130,8 +133,15 @@ export interface Cell {
   source: string | null;
   /** The answer's probability under the model, from 0 to 1: exp of its log-probability. */
   confidence: number | null;
+  /** Where choices were ranked, the 20 most probable ones: their shares among all, from 0 to 1. */
+  choices?: Candidate[];
+  /** Where several answers were asked for, they and their probabilities, at most 20. */
+  alternatives?: Candidate[];
   review: Review | null;
 }
+
+/** What the answer is, or might have been, and how probable it is; the most probable come first. */
+export type Candidate = [text: string, probability: number];
 
 export type ReviewStatus = "accepted" | "rejected" | "corrected";
 

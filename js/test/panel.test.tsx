@@ -320,6 +320,80 @@ describe("a review", () => {
   });
 });
 
+describe("what else the answer might have been", () => {
+  const candidates = (name: string) => within(screen.getByRole("list", { name }));
+  const lines = (name: string) =>
+    candidates(name)
+      .getAllByRole("button")
+      .map((each) => `${each.getAttribute("aria-pressed")} ${each.textContent}`);
+
+  it("is shown where there is anything, as words and never as HTML", () => {
+    draw();
+    expect(screen.queryByRole("list", { name: /choices|alternatives/ })).toBeNull();
+    const choices: Cell["choices"] = [
+      ["<b>yes</b>", 0.9961],
+      ["no", 0.0039],
+    ];
+    setRow({ cells: [cell({ answer: "<b>yes</b>", choices })] });
+    expect(lines("choices")).toEqual(["true <b>yes</b>100 %", "false no<1 %"]);
+    expect(panel().querySelector("b")).toBeNull();
+    const bars = [...panel().querySelectorAll<HTMLElement>(".candidate-bar > span")];
+    expect(bars.map((bar) => Math.round(Number.parseFloat(bar.style.width)))).toEqual([100, 0]);
+    setRow({ cells: [cell({ state: "running", answer: "<b>y", choices })] });
+    expect(screen.queryByRole("list", { name: "choices" })).toBeNull();
+  });
+
+  it("leaves the choices' columns to the answer they are of", () => {
+    setRow({ values: ["0.9", "1990"] });
+    draw({
+      columns: [
+        { name: "yes", kind: "probability" },
+        { name: "year", kind: "number" },
+      ],
+    });
+    expect(panel().querySelector("dl")?.textContent).toBe("year1990");
+  });
+
+  it("is picked as a correction, and the model's own answer takes it back", () => {
+    const several: Partial<Cell> = {
+      alternatives: [
+        ["two dogs on grass", 0.5],
+        ["two wolves", 0.3],
+        ["", 0.1],
+      ],
+    };
+    row.value = rowOf({ cells: [cell(several)] });
+    draw();
+    expect(button(/no words/).disabled).toBe(true);
+    fireEvent.click(button(/two dogs.* 50 %/));
+    expect(of("review")).toEqual([]);
+    fireEvent.click(button(/two wolves/));
+    const sends = { type: "review", row: 7, prompt_index: 0 };
+    expect(of("review")).toEqual([{ ...sends, action: "correct", text: "two wolves" }]);
+    const picked = ["false two dogs on grass50 %", "true two wolves30 %", "false no words10 %"];
+    expect(lines("alternatives")).toEqual(picked);
+    const corrected = review({ status: "corrected", text: "two wolves" });
+    setRow({ cells: [cell({ ...several, review: corrected })] });
+    expect(lines("alternatives")).toEqual(picked);
+    fireEvent.click(button(/two dogs.* 50 %/));
+    expect(of("review").at(-1)).toEqual({ ...sends, action: "clear" });
+    expect(lines("alternatives")[0]).toBe("true two dogs on grass50 %");
+    setRow({ cells: [cell({ ...several, review: review({ ...corrected, text: "a fox" }) })] });
+    expect(lines("alternatives").some((line) => line.startsWith("true"))).toBe(false);
+  });
+
+  it("stays to be sent where it could not be", () => {
+    dead = true;
+    row.value = rowOf({ cells: [cell({ alternatives: [["two wolves", 0.3]] })] });
+    draw();
+    fireEvent.click(button(/two wolves/));
+    expect(field("correction").value).toBe("two wolves");
+    expect(panel().textContent).toContain("There is no kernel to ask.");
+    fireEvent.keyDown(field("correction"), { key: "Escape" });
+    expect(lines("alternatives")).toEqual(["false two wolves30 %"]);
+  });
+});
+
 describe("the conversation", () => {
   it("asks with Enter, shows it at once, and streams the answer", () => {
     draw();

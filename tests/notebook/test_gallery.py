@@ -160,6 +160,78 @@ def test_rows_come_as_asked_and_within_bounds(make: Any) -> None:
     assert [len(each["rows"]) for each in of_type(sent, "rows")[1:]] == [2, 0]
 
 
+def test_each_choice_is_a_number_that_sorts_and_filters(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    frame = pd.DataFrame({"image": noise[:2], "no": ["a", "b"]})
+    result = blip2_widget.ask(
+        frame.image, "is it red?", frame=frame, model="demo", choices="yes,no", start=False
+    )
+    gallery = result.gallery
+    kinds = {each["name"]: each["kind"] for each in gallery.columns}
+    # The frame has a column that is called so already.
+    assert kinds == {"no": "text", "yes": "probability", "no_2": "probability"}
+    assert result.df.yes.isna().all()
+    gallery.show(sort="column:yes", descending=True)
+    assert list(gallery.filtered) == [0, 1]
+    # The numbers come with the answers.
+    result.run.start()
+    result.wait(60)
+    shares = result.probabilities()
+    assert shares.yes[0] < shares.yes[1]
+    until(lambda: list(gallery.filtered) == [1, 0])
+    assert list(result.df.yes) == list(shares.yes) and list(result.df.no_2) == list(shares.no)
+    gallery.show(filters=[{"key": "column:yes", "max": shares.yes.mean()}])
+    assert list(gallery.filtered) == [0]
+
+
+def test_many_choices_are_no_columns_and_several_prompts_have_their_own(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    how: dict[str, Any] = {"model": "demo", "start": False}
+    many = blip2_widget.ask(noise[:1], "how many?", choices=[*map(str, range(13))], **how)
+    assert many.gallery.columns == [] and list(many.df) == ["image", "answer"]
+    variants = ["cpu-fp32", "cpu-int8"]
+    two = blip2_widget.compare(noise[:1], "red?", choices="yes,no", variants=variants, **how)
+    names = [each["name"] for each in two.gallery.columns]
+    assert names == list(two.probabilities()) and names[0] == "answer · cpu-fp32: yes"
+
+
+def test_choices_asked_of_pictures_that_were_looked_at_are_columns_too(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    gallery = blip2_widget.explore(noise[:1], model="demo", choices="yes,no").gallery
+    receive(gallery, type="ask_many", prompt="red?", scope="all")
+    until(lambda: [each["name"] for each in gallery.columns] == ["yes", "no"])
+    receive(gallery, type="ask_many", prompt="blue?", scope="all")
+    more = ["blue?: yes", "blue?: no"]
+    until(lambda: [each["name"] for each in gallery.columns] == ["yes", "no", *more])
+
+
+def test_choices_and_alternatives_are_sent_where_there_are_any(
+    own_session: Session, noise: list[Image.Image]
+) -> None:
+    def cell_of(**options: Any) -> dict[str, Any]:
+        result = blip2_widget.ask(noise[:1], "how many?", model="demo", **options).wait(60)
+        sent: Sent = []
+        result.gallery.send = lambda content, buffers=None: sent.append((content, []))
+        receive(result.gallery, type="rows", view="v", start=0, stop=1)
+        cell: dict[str, Any] = of_type(sent, "rows")[0]["rows"][0]["cells"][0]
+        json.dumps(cell)
+        return cell
+
+    ranked = cell_of(choices=[*map(str, range(30))])
+    shares = [share for _, share in ranked["choices"]]
+    assert len(shares) == 20 and shares == sorted(shares, reverse=True)
+    assert ranked["choices"][0] == (ranked["answer"], pytest.approx(ranked["confidence"]))
+    assert "alternatives" not in ranked
+    several = cell_of(k=3)
+    texts = [text for text, _ in several["alternatives"]]
+    assert several["answer"] in texts and len(set(texts)) == len(texts) > 1
+    assert all(0 < share <= 1 for _, share in several["alternatives"])
+    assert "choices" not in several
+
+
 def test_thumbnails_come_as_binary_in_the_size_asked_for(make: Any) -> None:
     _, gallery, sent = make()
     receive(gallery, type="thumbs", view="v", rows=[1, 2, 0], pixels=128)

@@ -206,10 +206,14 @@ function PanelPicture({ details, rowId, row, thumb, onZoom, onRetry }: PanelProp
 
 /** What the frame says of the row. */
 function Values({ row, columns }: { row: Row | null; columns: FrameColumn[] }) {
-  if (!row || columns.length === 0) return null;
+  // The choices stand under their answer.
+  const values = columns
+    .map((column, k) => ({ ...column, k }))
+    .filter(({ kind }) => kind !== "probability");
+  if (!row || values.length === 0) return null;
   return (
     <dl class="detail-values">
-      {columns.map(({ name, kind }, k) => {
+      {values.map(({ name, kind, k }) => {
         const value = row.values[k] ?? null;
         return (
           <div key={name}>

@@ -1,7 +1,9 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Action, allows, outcomeOf, REVIEW_KEYS, toggled } from "../answers";
 import type { Details } from "../details";
+import { percent } from "../format";
 import type { Cell, Prompt, Review, Row } from "../protocol";
+import { Candidates } from "./Candidates";
 import { CopyCode } from "./CopyCode";
 import { AlertIcon, CheckIcon, CrossIcon, FlagIcon, PencilIcon, RetryIcon } from "./Icons";
 import { Knob } from "./Knobs";
@@ -79,6 +81,16 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
           <span class="review-name">{cell?.source ?? "model"}</span>{" "}
           <Outcome cell={cell} onRetry={onRetry} />
         </p>
+      )}
+      {cell && correction === null && (
+        <Candidates
+          cell={cell}
+          onPick={(text) =>
+            text === cell.answer
+              ? details.review(rowId, index, "clear")
+              : details.review(rowId, index, "correct", text)
+          }
+        />
       )}
       {cell && correction === null && (
         <div class="review-line">
@@ -181,7 +193,7 @@ function Outcome({ cell, onRetry }: { cell: Cell | null; onRetry?: (() => void) 
 export function Confidence({ value }: { value: number | null }) {
   if (value === null) return <span class="confidence" />;
   const share = Math.round(100 * Math.min(1, Math.max(0, value)));
-  const words = value > 0 && share === 0 ? "<1 %" : `${share} %`;
+  const words = percent(value);
   return (
     <span
       class={`confidence${share < 35 ? " confidence-low" : ""}`}
