@@ -144,12 +144,20 @@ class Answers:
             elif kind == "place":
                 plain[name] = int(value) if self.counts else clean(str(value))
             elif kind == "time":
-                plain[name] = datetime.datetime.fromtimestamp(value, datetime.UTC)
+                plain[name] = _time(value)
             elif kind == "number" and not math.isfinite(value):
                 plain[name] = None
             else:
                 plain[name] = value
         return plain
+
+
+def _time(seconds: float) -> datetime.datetime | None:
+    """None where it is no time that a calendar has."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def texts(record: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import clean
 from blip2_widget.formats.catalogue import format_to_read
 from blip2_widget.formats.folders import VALUE
-from blip2_widget.formats.matching import Matching
+from blip2_widget.formats.matching import EXACT, Match, Matching
 from blip2_widget.formats.tables import BROKEN
 from blip2_widget.images import Column, Limits, read_column
 from blip2_widget.run import Pictures, no_such_column
@@ -34,6 +35,9 @@ _KINDS = ("caption", "question")
 
 #: Lines whose pictures are opened together.
 _LINES = 64
+_UNNAMED = "the line names no picture that can be opened; give the column: import PATH df.image"
+#: By how many seconds a clock may be ahead.
+_A_DAY = 86_400
 
 
 @dataclass
@@ -192,6 +196,9 @@ class _Import:
         self._report = Imported(path.name or str(path))
         self._texts: dict[tuple[str, str, str], ImportedText] = {}
         self._reviews: list[Review] = []
+        #: How sure it is which picture is meant: of a line, and of the text that counts so far.
+        self._sure: dict[int, int] = {}
+        self._surest: dict[tuple[str, str, str], int] = {}
 
     def run(self, keep: bool) -> Imported:
         """Read the file to its end, and then keep what it says."""
@@ -228,7 +235,7 @@ class _Import:
             if number not in keys:
                 continue
             try:
-                self._keep(keys[number], line)
+                self._keep(keys[number], line, self._sure.pop(number, EXACT))
             except Blip2Error as error:
                 self._wrong(number, line, str(error))
 
@@ -247,14 +254,16 @@ class _Import:
         own: dict[int, Any] = {}
         for number, line in lines:
             names, value = self._meaning.names(line), self._meaning.value(line)
-            row = None if self._matching is None else self._matching.find(names)
-            if isinstance(row, int):
-                rows[number] = row
+            found = None if self._matching is None else self._matching.find(names)
+            if not names and value is None:
+                self._wrong(number, line, _UNNAMED)
+            elif isinstance(found, Match):
+                rows[number], self._sure[number] = found.row, found.sure
             # Of a picture that the file holds it is known which one is meant, whatever its name.
-            elif row is None or _has_bytes(value):
+            elif found is None or _has_bytes(value):
                 own[number] = self._placed(names) if value is None else value
             else:
-                self._wrong(number, line, row)
+                self._wrong(number, line, found)
         keys = {} if self._target is None else self._learned(self._target, rows, dict(lines))
         column = read_column(list(own.values()))
         places = {number: at for at, number in enumerate(own)}
@@ -280,17 +289,33 @@ class _Import:
                 return str(beside)
         return names[0] if names else None
 
-    def _keep(self, key: str, line: dict[str, Any]) -> None:
+    def _keep(self, key: str, line: dict[str, Any], sure: int) -> None:
+        """Keep what a line says of a picture: its text, where no surer line has one or none came
+        before, and its review."""
         prompt, kind = self._meaning.asked(line)
         text = self._meaning.text_of(line)
         source, model = self._report.source, _text(line.get("model"))
         if model == _text(line.get("source")):  # where no model is known, that stood for it
             model = None
+        variant = _text(line.get("variant"))
         if text:
-            at = _seconds(line.get("answered_at")) or time.time()
-            one = ImportedText(key, prompt, kind, text, source, model, at)
-            first = self._texts.setdefault((key, prompt, kind), one)
-            self._report.further += first.text != text
+            one = ImportedText(
+                image_key=key,
+                prompt=prompt,
+                kind=kind,
+                text=text,
+                source=source,
+                model=model,
+                created_at=_seconds(line.get("answered_at")) or time.time(),
+                revision=_text(line.get("revision")),
+                variant=None if variant == "imported" else variant,
+                logprob=_logprob(line.get("logprob")),
+            )
+            subject = key, prompt, kind
+            known = self._texts.get(subject)
+            self._report.further += known is not None and known.text != text
+            if known is None or sure > self._surest[subject]:
+                self._texts[subject], self._surest[subject] = one, sure
         status = line.get("review")
         flagged = _flagged(line)
         when = _seconds(line.get("reviewed_at"))
@@ -349,8 +374,18 @@ def _text(value: Any) -> str | None:
     return clean(value) if isinstance(value, str) and value else None
 
 
+def _logprob(value: Any) -> float | None:
+    """The logarithm of a probability; CSV has it as a text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if -math.inf < number <= 0 else None
+
+
 def _seconds(value: Any) -> float | None:
-    """A time in Unix seconds: of a datetime, or of a text in ISO 8601."""
+    """A time in Unix seconds: of a datetime, or of a text in ISO 8601. None too for one that no
+    answer can be of: before 1970, or more than a day from now."""
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value)
@@ -360,4 +395,5 @@ def _seconds(value: Any) -> float | None:
         return None
     if value.tzinfo is None:
         value = value.replace(tzinfo=datetime.UTC)
-    return float(value.timestamp())
+    seconds = (value - datetime.datetime.fromtimestamp(0, datetime.UTC)).total_seconds()
+    return seconds if 0 < seconds < time.time() + _A_DAY else None

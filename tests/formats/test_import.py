@@ -20,7 +20,8 @@ import blip2_widget
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import clean
 from blip2_widget.model import Engine
-from blip2_widget.run import Pictures, target_of
+from blip2_widget.notebook.result import Result
+from blip2_widget.run import Pictures, records_of, target_of
 from blip2_widget.session import Session
 from tests.formats.made import FORMATS, TEXTS, answered, export, pictures
 
@@ -56,6 +57,11 @@ def write_csv(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
 
 def captions(images: Any, **options: Any) -> list[Any]:
     return list(blip2_widget.caption(images, **options).wait(60).df.iloc[:, -1])
+
+
+def confidences(result: Result) -> list[float | None]:
+    rows = range(len(result.board))
+    return [each.confidence for row in rows for each in records_of(result.board, row)]
 
 
 def test_a_half_captioned_set_goes_on_and_computes_only_what_is_missing(
@@ -121,7 +127,9 @@ def test_our_own_exports_come_back_whole(
     for column in ("review", "flagged", "corrected", "reviewer"):
         assert list(back[column].fillna("")) == list(known[column].fillna(""))
     # The demo's folder is where it is installed: it goes by its name.
-    assert set(back.model) == {"demo"} and set(back.variant) == {"imported"}
+    assert set(back.model) == {"demo"} and set(back.variant) == set(known.variant)
+    assert confidences(again) == pytest.approx(confidences(result))
+    assert list(back.revision) == list(known.revision)
     apart = (back.reviewed_at - known.reviewed_at).dropna().abs()
     assert len(apart) == 3 and apart.max() < pd.Timedelta("2us")
     assert again.df.iloc[0, -1] == "=mine\n2"
@@ -129,6 +137,45 @@ def test_our_own_exports_come_back_whole(
     again.reviews.act(target_of(again.board, 0, 0)(), "correct", "newer")
     assert blip2_widget.import_answers(path, images if matched else None).reviews == 0
     assert blip2_widget.caption(images).wait(60).df.iloc[0, -1] == "newer"
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl", "texts"])
+def test_what_the_store_knows_of_an_answer_is_no_less_after_its_export_comes_back(
+    paths: list[str], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / ("p" if name == "texts" else name)
+    result = blip2_widget.caption(paths).wait(60)
+    result.export(path, "sidecar" if name == "texts" else None)
+    assert blip2_widget.import_answers(path, paths).texts == 6
+    again = blip2_widget.caption(paths).wait(60)
+    columns = ["answer", "model", "revision", "variant", "source"]
+    pd.testing.assert_frame_equal(result.answers[columns], again.answers[columns])
+    assert confidences(again) == confidences(result) and None not in confidences(result)
+
+
+def test_what_was_refreshed_stays_until_it_is_imported_again(
+    paths: list[str], tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "a.csv", [{"image": each, "text": "mine"} for each in paths[:2]])
+    blip2_widget.import_answers(file)
+    refreshed = captions(paths[:1], refresh=True)
+    assert refreshed != ["mine"]
+    assert captions(paths[:2]) == [*refreshed, "mine"]
+    blip2_widget.import_answers(file)
+    assert captions(paths[:2]) == ["mine", "mine"]
+
+
+def test_times_that_no_calendar_has_stop_no_export(paths: list[str], tmp_path: Path) -> None:
+    times = ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2999-01-01T00:00:00"]
+    lines = [
+        {"image": path, "text": "x", "answered_at": at}
+        for path, at in zip(paths, times, strict=False)
+    ]
+    assert blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines)).texts == 3
+    result = blip2_widget.caption(paths[:3]).wait(60)
+    assert 1970 <= result.answers.answered_at.dt.year.min()
+    assert result.answers.answered_at.dt.year.max() < 2999
+    result.export(tmp_path / "b.parquet")
 
 
 def test_texts_beside_pictures_come_back(paths: list[str], tmp_path: Path) -> None:
@@ -182,17 +229,37 @@ def test_pictures_are_found_by_path_and_by_name_where_that_is_clear(tmp_path: Pa
     images = pictures(tmp_path, ["a/x.png", "a/y.png", "b/x.png"])
     lines = [
         {"path": os.path.relpath(images[0], tmp_path), "caption": "by the file's folder"},
-        {"path": "C:\\photos\\y.png", "caption": "by name"},
-        {"path": "elsewhere/x.png", "caption": "which?"},
+        {"path": "C:\\photos\\a\\y.png", "caption": "by name"},
+        {"path": "x.png", "caption": "which?"},
         {"path": "z.png", "caption": "none"},
         {"path": images[2], "caption": "by path"},
     ]
     report = blip2_widget.import_answers(write_csv(tmp_path / "c.csv", lines), images)
     assert list(report.errors.itertuples(index=False, name=None)) == [
-        (2, "elsewhere/x.png", "several pictures are called x.png"),
+        (2, "x.png", "several pictures are called x.png"),
         (3, "z.png", "no picture of the column is called so"),
     ]
     assert captions(images) == ["by the file's folder", "by name", "by path"]
+
+
+def test_a_picture_has_no_text_of_another_folders_and_an_exact_line_counts(
+    tmp_path: Path,
+) -> None:
+    images = pictures(tmp_path / "d", ["train/1.png", "train/2.png", "train/3.png"])
+    lines = [
+        {"path": "val/1.png", "caption": "of val"},
+        {"path": "train/1.png", "caption": "of train"},
+        {"path": "/elsewhere/val/1.png", "caption": "of another val"},
+        {"path": "2.png", "caption": "by name"},
+        {"path": "/elsewhere/train/2.png", "caption": "by folder and name"},
+        {"path": images[1], "caption": "exact"},
+        {"path": "3.png", "caption": "bare"},
+        {"path": "", "caption": "of nothing"},
+    ]
+    report = blip2_widget.import_answers(write_csv(tmp_path / "c.csv", lines), images)
+    assert list(report.errors.row) == [0, 2, 7] and report.further == 2
+    assert "names no picture that can be opened" in report.errors.error[2]
+    assert captions(images) == ["of train", "exact", "bare"]
 
 
 def test_a_later_import_replaces_an_earlier_one_and_no_persons_word(
