@@ -111,6 +111,11 @@ class Answers:
         """What a row's picture is called, in short."""
         return clean(self._board.column.labels[number])
 
+    def is_named_in_utf8(self, number: int) -> bool:
+        """Whether a row's picture has a path or URL that every format can hold as it is."""
+        address = self._board.column.address(number)
+        return clean(address) == address
+
     def local_file(self, number: int) -> Path | None:
         """A row's picture as an absolute path, None where it is no local file."""
         try:

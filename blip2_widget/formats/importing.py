@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,7 +16,7 @@ from blip2_widget.formats.answers import clean
 from blip2_widget.formats.catalogue import format_to_read
 from blip2_widget.formats.folders import VALUE
 from blip2_widget.formats.matching import EXACT, Match, Matching
-from blip2_widget.formats.tables import BROKEN
+from blip2_widget.formats.tables import BROKEN, NOTE
 from blip2_widget.images import Column, Limits, read_column
 from blip2_widget.run import Pictures, no_such_column
 from blip2_widget.store import ImportedText, Review, ReviewStatus, Store
@@ -32,6 +32,7 @@ _PICTURES = (
 _TEXTS = ("model_answer", "answer", "caption", "text", "description", "sentence", "title")
 _QUESTIONS = ("prompt", "question")
 _KINDS = ("caption", "question")
+_UNDERSTOOD = {*_PICTURES, *_TEXTS, *_QUESTIONS, "kind"}
 
 #: Lines whose pictures are opened together.
 _LINES = 64
@@ -44,13 +45,16 @@ _A_DAY = 86_400
 class Imported:
     """What came of reading a file: how many texts came in, of how many pictures, and how many
     reviews. `further` are texts of pictures that have one from the same file already. Where it was
-    only tried, nothing is `kept`."""
+    only tried, nothing is `kept`. `asked` are the prompts that the texts answer, each with its
+    kind; `note` is what is to be known of how the file was read."""
 
     source: str
     texts: int = 0
     pictures: int = 0
     reviews: int = 0
     further: int = 0
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    note: str = ""
     kept: bool = True
     wrong: list[tuple[int, str, str]] = field(default_factory=list)
 
@@ -66,12 +70,31 @@ class Imported:
         parts = [f"{_count(self.texts, 'text')} of {_count(self.pictures, 'picture')}"]
         parts += [_count(self.reviews, "review")] if self.reviews else []
         done = "imported" if self.kept else "would import"
-        line = f"{done} {' and '.join(parts)} from {self.source}"
+        line = f"{done} {' and '.join(parts)} from {self.source}{self._as_what()}"
+        if self.note:
+            line += f"; {self.note}"
         if self.further:
             line += f"; {_count(self.further, 'further text')} of the same pictures left out"
         if self.wrong:
             line += f"; {_count(len(self.wrong), 'row')} did not come in (.errors)"
         return line
+
+    def _as_what(self) -> str:
+        """What the texts answer: captions first, then the questions."""
+        captions = [prompt for prompt, kind in self.asked if kind == "caption"]
+        questions = [prompt for prompt, kind in self.asked if kind == "question"]
+        parts = []
+        if captions:
+            begun = [prompt for prompt in captions if prompt]
+            parts.append("captions" + (f" that begin {_first_of(begun)}" if begun else ""))
+        if questions:
+            parts.append(f"answers to {_first_of(questions)}")
+        return f" as {' and '.join(parts)}" if parts else ""
+
+
+def _first_of(prompts: list[str]) -> str:
+    more = f" and {_count(len(prompts) - 1, 'more prompt')}" if prompts[1:] else ""
+    return f"{prompts[0]!r}{more}"
 
 
 def _count(number: int, what: str) -> str:
@@ -92,18 +115,32 @@ class Meaning:
         if self.kind is not None and self.kind not in _KINDS:
             raise Blip2Error(f"a text is a caption or a question's answer, not {self.kind!r}")
 
-    def check(self, line: Mapping[str, Any]) -> None:
-        """Raise Blip2Error where a file whose first line this is has no such columns."""
-        names = [name for name in line if name not in (VALUE, BROKEN)]
+    def of(self, lines: Iterable[Mapping[str, Any]]) -> Meaning:
+        """The same with the column of texts chosen, for a file whose first lines these are: one
+        for all of them. Raises Blip2Error where they have no such columns."""
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        holds = VALUE in names
+        names = [name for name in names if name not in (VALUE, BROKEN)]
         for wanted in (self.picture, self.text):
             if wanted is not None and wanted not in names:
                 raise no_such_column(wanted, names)
-        if BROKEN in line:
-            return
-        if VALUE not in line and self.picture is None and not set(_PICTURES) & set(names):
+        if not holds and self.picture is None and not set(_PICTURES) & set(names):
             raise Blip2Error(_choose("names the pictures", "column", names))
-        if self.text is None and not set(_TEXTS) & set(names):
+        text = self.text or next((each for each in _TEXTS if each in names), None)
+        if text is None:
             raise Blip2Error(_choose("holds texts", "text", names))
+        return replace(self, text=text)
+
+    def known(self, line: dict[str, Any]) -> dict[str, Any]:
+        """A line with the names that are understood in small letters, however it has them."""
+        chosen = (self.picture, self.text)
+        small = {name: name.strip().lower() for name in line if name not in chosen}
+        return {
+            small[name]
+            if name in small and small[name] in _UNDERSTOOD and small[name] not in line
+            else name: value
+            for name, value in line.items()
+        }
 
     def names(self, line: Mapping[str, Any]) -> list[str]:
         """What a line calls its picture."""
@@ -121,17 +158,15 @@ class Meaning:
         return next((each for each in values if isinstance(each, dict | bytes)), None)
 
     def text_of(self, line: Mapping[str, Any]) -> str:
-        """A line's text, empty where it has none."""
-        columns = _TEXTS if self.text is None else (self.text,)
-        for name in columns:
-            value = line.get(name)
-            if isinstance(value, list):
-                value = next(iter(value), None)
-            if value is not None and str(value).strip():
-                return clean(str(value)).strip()
-            if name == "model_answer" and name in line and line.get("corrected"):
-                return ""  # a correction stands where no model has answered
-        return ""
+        """A line's text, the first where there are several, empty where it has none. Raises
+        Blip2Error for what is no text."""
+        value = None if self.text is None else line.get(self.text)
+        several = value if isinstance(value, list) else [value]
+        said = [each for each in several if not (each is None or each != each)]  # NaN is none
+        for each in said:
+            if not isinstance(each, str):
+                raise Blip2Error(f"{self.text} holds no text, but {_short(each)}")
+        return next((clean(each).strip() for each in said if each.strip()), "")
 
     def asked(self, line: Mapping[str, Any]) -> tuple[str, str]:
         """The prompt that a line's text answers, and its kind. Raises Blip2Error where a question
@@ -147,6 +182,11 @@ class Meaning:
         if kind == "question" and not prompt:
             raise Blip2Error("the question is not there; give it as --prompt (prompt=)")
         return prompt, kind
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _choose(does: str, option: str, names: Iterable[str]) -> str:
@@ -194,6 +234,7 @@ class _Import:
         self._matching = None if target is None else Matching(target, self._folder)
         self._target = None if target is None else Pictures(target, store, limits)
         self._report = Imported(path.name or str(path))
+        self._lines = 0
         self._texts: dict[tuple[str, str, str], ImportedText] = {}
         self._reviews: list[Review] = []
         #: How sure it is which picture is meant: of a line, and of the text that counts so far.
@@ -202,9 +243,15 @@ class _Import:
 
     def run(self, keep: bool) -> Imported:
         """Read the file to its end, and then keep what it says."""
-        lines = enumerate(self._checked(self._read(self._path)))
+        lines = enumerate(self._readable(self._read(self._path)))
+        is_known = False
         while group := list(itertools.islice(lines, _LINES)):
+            whole = [line for _, line in group if BROKEN not in line]
+            if whole and not is_known:
+                self._meaning, is_known = self._meaning.of(whole), True
             self._take(group)
+        if not self._lines:
+            raise Blip2Error(f"there is nothing in {self._path}: it holds no lines to import")
         reviews = self._new_reviews()
         if keep:
             self._store.people.put_imported(self._texts.values())
@@ -213,14 +260,17 @@ class _Import:
         keys = {key for key, _, _ in self._texts} | {review.image_key for review in reviews}
         self._report.texts, self._report.pictures = len(self._texts), len(keys)
         self._report.reviews = len(reviews)
+        self._report.asked = list(dict.fromkeys(subject[1:] for subject in self._texts))
         return self._report
 
-    def _checked(self, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _readable(self, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         try:
-            for number, line in enumerate(lines):
-                if number == 0:
-                    self._meaning.check(line)
-                yield line
+            for line in lines:
+                if NOTE in line:
+                    self._report.note = line[NOTE]
+                else:
+                    self._lines += 1
+                    yield self._meaning.known(line)
         except Blip2Error:
             raise
         except Exception as error:  # whatever a damaged file leads a reader to
@@ -229,7 +279,7 @@ class _Import:
 
     def _take(self, group: list[tuple[int, dict[str, Any]]]) -> None:
         """Look at some lines, and keep what they say of pictures that can be found."""
-        said = [(n, line) for n, line in group if not self._is_wrong(n, line) and self._says(line)]
+        said = [(number, line) for number, line in group if self._says(number, line)]
         keys = self._keys(said)
         for number, line in said:
             if number not in keys:
@@ -239,14 +289,15 @@ class _Import:
             except Blip2Error as error:
                 self._wrong(number, line, str(error))
 
-    def _is_wrong(self, number: int, line: dict[str, Any]) -> bool:
-        if BROKEN in line:
-            self._wrong(number, line, line[BROKEN])
-        return BROKEN in line
-
-    def _says(self, line: dict[str, Any]) -> bool:
+    def _says(self, number: int, line: dict[str, Any]) -> bool:
         """Whether a line has a text or a review: what has none is still to be captioned."""
-        return bool(self._meaning.text_of(line) or _text(line.get("review")) or _flagged(line))
+        try:
+            if BROKEN in line:
+                raise Blip2Error(line[BROKEN])
+            return bool(self._meaning.text_of(line) or _text(line.get("review")) or _flagged(line))
+        except Blip2Error as error:
+            self._wrong(number, line, str(error))
+            return False
 
     def _keys(self, lines: list[tuple[int, dict[str, Any]]]) -> dict[int, str]:
         """The keys of the lines' pictures, by the lines' numbers."""

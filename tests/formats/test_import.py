@@ -70,7 +70,7 @@ def test_a_half_captioned_set_goes_on_and_computes_only_what_is_missing(
     lines = [{"file_name": f"p/{name}", "caption": ""} for name in NAMES]
     lines[0]["caption"], lines[3]["caption"] = "mine", "mine too"
     report = blip2_widget.import_answers(write_csv(tmp_path / "old.csv", lines), paths)
-    assert repr(report) == "imported 2 texts of 2 pictures from old.csv"
+    assert repr(report) == "imported 2 texts of 2 pictures from old.csv as captions"
     result = blip2_widget.caption(paths).wait(60)
     assert sum(asked) == 4 and result.progress.cached == 2
     answers = result.answers
@@ -173,7 +173,7 @@ def test_times_that_no_calendar_has_stop_no_export(paths: list[str], tmp_path: P
     ]
     assert blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines)).texts == 3
     result = blip2_widget.caption(paths[:3]).wait(60)
-    assert 1970 <= result.answers.answered_at.dt.year.min()
+    assert result.answers.answered_at.dt.year.min() >= 1970
     assert result.answers.answered_at.dt.year.max() < 2999
     result.export(tmp_path / "b.parquet")
 
@@ -186,7 +186,6 @@ def test_texts_beside_pictures_come_back(paths: list[str], tmp_path: Path) -> No
     assert report.texts == 5
     assert list(report.errors.error) == [
         "0.jpg and 0.png share 0.txt",
-        "there is no picture beside gone.txt",
     ]
     assert captions(paths[1:]) == [f"text {at}" for at in range(1, 6)]
 
@@ -203,8 +202,8 @@ def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
     (tmp_path / "captions.json").write_text(json.dumps(coco))
     report = blip2_widget.import_answers(tmp_path / "captions.json", paths)
     assert repr(report) == (
-        "imported 1 text of 1 picture from captions.json; 1 further text of the same pictures left "
-        "out; 1 row did not come in (.errors)"
+        "imported 1 text of 1 picture from captions.json as captions; 1 further text of the "
+        "same pictures left out; 1 row did not come in (.errors)"
     )
     pd.DataFrame({"url": paths[1:3], "description": [["one", "two"], ["three"]]}).to_parquet(
         tmp_path / "a.parquet"
@@ -223,6 +222,87 @@ def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
     blip2_widget.import_answers(tmp_path / "a.tar")
     said = captions([paths[at] for at in (0, 1, 2, 3, 5)])
     assert said == ["first", "one", "three", "four \ufffd", "five"]
+
+
+def test_one_column_of_texts_is_read_and_what_is_no_text_is_told(
+    paths: list[str], tmp_path: Path
+) -> None:
+    said: list[Any] = ["", None, float("nan"), {"a": 1}, True, ["", "listed"], [1], "mine", " "]
+    lines = [
+        {"file_name": f"p/{at % 6}.png", "title": "no caption"}
+        | ({} if at == 0 else {"caption": x})
+        for at, x in enumerate(said)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = blip2_widget.import_answers(tmp_path / "a.jsonl", paths)
+    assert report.texts == 2 and list(report.errors.row) == [3, 4, 6]
+    assert report.errors.error[1] == "caption holds no text, but True"
+    answers = blip2_widget.caption(paths).wait(60).answers
+    assert set(answers.answer[answers.source.notna()]) == {"listed", "mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.csv", "Image,Caption\np/0.png,naïve\n".encode(), "naïve"),
+        ("a.csv", "image;caption\np/0.png;naïve, too\n".encode(), "naïve, too"),
+        ("a.tsv", "image\tcaption\np/0.png\tnaïve, too\n".encode(), "naïve, too"),
+        ("a.csv", "image,caption\r\np/0.png,naïve\r\n".encode("utf-16"), "naïve"),
+        ("a.csv", "image,caption\np/0.png,naïve\n".encode("latin-1"), "naïve"),
+        ("a.json", b'[{"image": "p/0.png", "caption": "na\\u00efve"}, 3]', "naïve"),
+    ],
+)
+def test_tables_as_other_programs_write_them(
+    paths: list[str], tmp_path: Path, name: str, data: bytes, text: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    report = blip2_widget.import_answers(tmp_path / name, paths)
+    assert captions(paths[:1]) == [text]
+    assert ("read as Windows-1252" in repr(report)) == (b"na\xefve" in data and data[:1] != b"\xff")
+
+
+def test_a_report_says_what_the_texts_answer(paths: list[str], tmp_path: Path) -> None:
+    lines = [{"image": paths[0], "question": f"how many {n}?", "text": n} for n in "abcd"]
+    report = blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines))
+    assert repr(report).endswith("from a.csv as answers to 'how many a?' and 3 more prompts")
+    captioned = write_csv(tmp_path / "b.csv", [{"image": paths[0], "text": "x"}])
+    report = blip2_widget.import_answers(captioned, prompt="a photo of")
+    assert repr(report).endswith("as captions that begin 'a photo of'")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.csv", "", "nothing in"),
+        ("a.csv", "image,caption\n", "nothing in"),
+        ("a.jsonl", "\n", "nothing in"),
+        ("a.json", "[]", "nothing in"),
+        (
+            "instances.json",
+            '{"images": [{"id": 1, "file_name": "0.png"}], '
+            '"annotations": [{"id": 1, "image_id": 1, "bbox": [0, 0, 1, 1]}]}',
+            "without captions",
+        ),
+        (
+            "f/train/metadata.jsonl",
+            '{"file_name": "0.png", "text": "x"}',
+            "give the folder .*train",
+        ),
+        ("d/dataset_dict.json", '{"splits": ["train"]}', "several data sets"),
+        ("t/requirements.txt", "torch", "holds no texts"),
+    ],
+)
+def test_where_there_is_nothing_to_import_one_line_says_why(
+    tmp_path: Path, name: str, data: str, said: str
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(data)
+    with pytest.raises(Blip2Error, match=said):
+        blip2_widget.import_answers(tmp_path / Path(name).parts[0])
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises(Blip2Error, match="nothing in"):
+        blip2_widget.import_answers(tmp_path / "empty.tar")
 
 
 def test_pictures_are_found_by_path_and_by_name_where_that_is_clear(tmp_path: Path) -> None:
@@ -293,7 +373,7 @@ def test_bad_pictures_cost_themselves_and_a_broken_file_everything(
 def test_a_dry_run_keeps_nothing(paths: list[str], tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", [{"image": paths[0], "text": "mine"}])
     report = blip2_widget.import_answers(file, dry_run=True)
-    assert repr(report) == "would import 1 text of 1 picture from a.csv"
+    assert repr(report) == "would import 1 text of 1 picture from a.csv as captions"
     assert captions(paths[:1]) != ["mine"]
 
 
