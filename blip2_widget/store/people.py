@@ -139,7 +139,7 @@ class People:
             stored = self._select(query, list(wanted))
         # Of one picture and prompt the latest: what waits is newer than what is stored.
         found = {
-            line[:3]: ImportedText(*line[:-1], superseded=bool(line[-1]))
+            line[:3]: ImportedText(*line[:-1], bool(line[-1]))  # type: ignore[call-arg]
             for line in (*stored, *waiting)
         }
         return list(found.values())

@@ -190,6 +190,12 @@ def test_texts_beside_pictures_come_back(paths: list[str], tmp_path: Path) -> No
     assert captions(paths[1:]) == [f"text {at}" for at in range(1, 6)]
 
 
+def test_a_file_name_that_is_no_utf8_is_why_no_text_is_put_beside_it(tmp_path: Path) -> None:
+    images = pictures(tmp_path / "p", ["no \udcff utf-8.png"])
+    with pytest.raises(Blip2Error, match="is not UTF-8"):
+        answered(images, ["x"]).export(tmp_path / "p", "sidecar")
+
+
 def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
     coco = {
         "images": [{"id": 7, "file_name": "0.png"}, {"id": 8, "file_name": "1.png"}],
