@@ -111,6 +111,11 @@ class Answers:
         """What a row's picture is called, in short."""
         return clean(self._board.column.labels[number])
 
+    def is_named_in_utf8(self, number: int) -> bool:
+        """Whether a row's picture has a path or URL that every format can hold as it is."""
+        address = self._board.column.address(number)
+        return clean(address) == address
+
     def local_file(self, number: int) -> Path | None:
         """A row's picture as an absolute path, None where it is no local file."""
         try:
@@ -144,12 +149,20 @@ class Answers:
             elif kind == "place":
                 plain[name] = int(value) if self.counts else clean(str(value))
             elif kind == "time":
-                plain[name] = datetime.datetime.fromtimestamp(value, datetime.UTC)
+                plain[name] = _time(value)
             elif kind == "number" and not math.isfinite(value):
                 plain[name] = None
             else:
                 plain[name] = value
         return plain
+
+
+def _time(seconds: float) -> datetime.datetime | None:
+    """None where it is no time that a calendar has."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def texts(record: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import Answers
 from blip2_widget.formats.coco import read_coco, write_coco
-from blip2_widget.formats.datasets import is_saved_dataset, read_dataset, write_dataset
+from blip2_widget.formats.datasets import is_dataset, read_dataset, write_dataset
 from blip2_widget.formats.folders import (
+    imagefolder_inside,
     is_imagefolder,
     is_sidecar,
     read_imagefolder,
@@ -48,7 +49,7 @@ FORMATS = {
     "coco": Format(write_coco, read_coco, ".json"),
     "webdataset": Format(write_webdataset, read_webdataset, ".tar"),
     # The first that knows a folder reads it.
-    "dataset": Format(write_dataset, read_dataset, is_one=is_saved_dataset),
+    "dataset": Format(write_dataset, read_dataset, is_one=is_dataset),
     "imagefolder": Format(write_imagefolder, read_imagefolder, is_one=is_imagefolder),
     "sidecar": Format(write_sidecar, read_sidecar, is_one=is_sidecar),
 }
@@ -72,7 +73,12 @@ def format_to_read(path: Path, name: str | None) -> Format:
         raise Blip2Error(f"there is no file or folder {path} (looked from {Path.cwd()})")
     if name is not None:
         return _named(name)
+    if path.suffix.lower() == ".tsv":  # tabs are found in a CSV as well
+        return FORMATS["csv"]
     if path.is_dir():
+        inside = None if is_dataset(path) or is_imagefolder(path) else imagefolder_inside(path)
+        if inside is not None:
+            raise Blip2Error(f"{path} holds no metadata itself; give the folder {inside}")
         for each in FORMATS.values():
             if each.is_one is not None and each.is_one(path):
                 return each

@@ -9,7 +9,7 @@ from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import Answers, texts
-from blip2_widget.formats.tables import BROKEN, as_json
+from blip2_widget.formats.tables import BROKEN, as_json, open_text
 from blip2_widget.formats.whole import whole_file
 
 #: What an annotation has beside its caption: all but what its picture says.
@@ -62,17 +62,29 @@ def _items(values: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def read_coco(path: Path) -> Iterator[dict[str, Any]]:
-    """A line for each annotation, with its picture's file name. Raises Blip2Error where the file
-    holds no captions of this kind."""
+    """A line for each annotation, with its picture's file name; of a list of objects a line for
+    each. Raises Blip2Error where the file holds no captions of this kind."""
     try:
-        whole = json.loads(path.read_text(encoding="utf-8-sig", errors="replace"))
+        with open_text(path) as file:
+            whole = json.load(file)
+        if isinstance(whole, list):
+            yield from (
+                each if isinstance(each, dict) else {BROKEN: "the item is no JSON object"}
+                for each in whole
+            )
+            return
         names = {image["id"]: image["file_name"] for image in whole["images"]}
         annotations = [dict(each) for each in whole["annotations"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Blip2Error(
             f"{path} is no COCO captions file, with images and annotations "
-            f"({type(error).__name__}: {error}); of other JSON write one object a line in a .jsonl"
+            f"({type(error).__name__}: {error}), and no list of objects with a picture and a text"
         ) from None
+    if annotations and not any("caption" in each for each in annotations):
+        raise Blip2Error(
+            f"{path} has annotations without captions, as COCO's instances have; give its captions "
+            "file (captions_….json)"
+        )
     for each in annotations:
         try:
             yield {"picture": names[each["image_id"]], "answer": each["caption"]} | each

@@ -50,11 +50,20 @@ def is_saved_dataset(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("dataset_info.json", "state.json"))
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is a saved data set, or several of one name."""
+    return is_saved_dataset(folder) or (folder / "dataset_dict.json").is_file()
+
+
 def read_dataset(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of a saved Dataset, none of their pictures decoded. No code of it is run."""
     datasets, _ = _packages()
     if (folder / "dataset_dict.json").is_file():
-        raise Blip2Error(f"{folder} holds several data sets; give one of the folders in it")
+        splits = [each.name for each in sorted(folder.iterdir()) if is_saved_dataset(each)]
+        raise Blip2Error(
+            f"{folder} holds several data sets; give one of the folders in it "
+            f"({', '.join(splits[:12]) or 'none is whole'})"
+        )
     try:
         saved = datasets.load_from_disk(str(folder)).with_format("arrow")
     except Exception as error:  # whatever a damaged folder leads the library to

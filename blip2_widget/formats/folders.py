@@ -105,6 +105,11 @@ def is_imagefolder(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _READ)
 
 
+def imagefolder_inside(folder: Path) -> Path | None:
+    """The first folder in this one that is an imagefolder, as where each split has one."""
+    return next((each for each in sorted(folder.iterdir()) if is_imagefolder(each)), None)
+
+
 def read_imagefolder(folder: Path) -> Iterator[dict[str, Any]]:
     """The lines of the folder's metadata, with the paths of their pictures."""
     for name, read in _READ.items():
@@ -150,6 +155,11 @@ def _plan(answers: Answers, folder: Path) -> dict[Path, str]:
     pictures: set[Path] = set()
     for row in answers.rows():
         local, name = answers.local_file(row.number), answers.label(row.number)
+        if not answers.is_named_in_utf8(row.number):
+            raise Blip2Error(
+                f"the file name of {name} is not UTF-8, so that no text is put beside it; rename "
+                "it, or write a table"
+            )
         if local is None:
             raise Blip2Error(
                 f"{name} is no local file that a text could stand beside; write a table, or "
@@ -178,27 +188,32 @@ def _plan(answers: Answers, folder: Path) -> dict[Path, str]:
 
 
 def is_sidecar(folder: Path) -> bool:
-    """Whether a folder, or one in it, holds texts."""
-    return any(folder.rglob("*.txt"))
+    """Whether a folder, or one in it, holds texts beside pictures."""
+    return any(_beside(path) for path in folder.rglob("*.txt"))
 
 
 def read_sidecar(folder: Path) -> Iterator[dict[str, Any]]:
-    """A line for each text that has one picture beside it, in the order of their names."""
+    """A line for each text that has a picture beside it, in the order of their names; other texts
+    are left alone."""
     for path in sorted(folder.rglob("*.txt")):
-        beside = [
-            each
-            for each in sorted(path.parent.glob(_escaped(path.stem) + ".*"))
-            if each.suffix.lower() in _suffixes() and each.stem == path.stem
-        ]
-        line: dict[str, Any] = {"picture": str(path.with_suffix(""))}
-        if len(beside) == 1:
-            line = {"picture": str(beside[0]), VALUE: str(beside[0])}
-        elif beside:
+        beside = _beside(path)
+        if not beside:
+            continue
+        line: dict[str, Any] = {"picture": str(beside[0]), VALUE: str(beside[0])}
+        if len(beside) > 1:
+            line = {"picture": str(path.with_suffix(""))}
             line[BROKEN] = f"{beside[0].name} and {beside[1].name} share {path.name}"
-        else:
-            line[BROKEN] = f"there is no picture beside {path.name}"
         with one_line_errors(path):
             yield line | {"answer": path.read_text(encoding="utf-8-sig", errors="replace").strip()}
+
+
+def _beside(path: Path) -> list[Path]:
+    """The pictures that a text stands beside."""
+    return [
+        each
+        for each in sorted(path.parent.glob(_escaped(path.stem) + ".*"))
+        if each.suffix.lower() in _suffixes() and each.stem == path.stem
+    ]
 
 
 def _escaped(text: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,8 +15,8 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import clean
 from blip2_widget.formats.catalogue import format_to_read
 from blip2_widget.formats.folders import VALUE
-from blip2_widget.formats.matching import Matching
-from blip2_widget.formats.tables import BROKEN
+from blip2_widget.formats.matching import EXACT, Match, Matching
+from blip2_widget.formats.tables import BROKEN, NOTE
 from blip2_widget.images import Column, Limits, read_column
 from blip2_widget.run import Pictures, no_such_column
 from blip2_widget.store import ImportedText, Review, ReviewStatus, Store
@@ -31,22 +32,29 @@ _PICTURES = (
 _TEXTS = ("model_answer", "answer", "caption", "text", "description", "sentence", "title")
 _QUESTIONS = ("prompt", "question")
 _KINDS = ("caption", "question")
+_UNDERSTOOD = {*_PICTURES, *_TEXTS, *_QUESTIONS, "kind"}
 
 #: Lines whose pictures are opened together.
 _LINES = 64
+_UNNAMED = "the line names no picture that can be opened; give the column: import PATH df.image"
+#: By how many seconds a clock may be ahead.
+_A_DAY = 86_400
 
 
 @dataclass
 class Imported:
     """What came of reading a file: how many texts came in, of how many pictures, and how many
     reviews. `further` are texts of pictures that have one from the same file already. Where it was
-    only tried, nothing is `kept`."""
+    only tried, nothing is `kept`. `asked` are the prompts that the texts answer, each with its
+    kind; `note` is what is to be known of how the file was read."""
 
     source: str
     texts: int = 0
     pictures: int = 0
     reviews: int = 0
     further: int = 0
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    note: str = ""
     kept: bool = True
     wrong: list[tuple[int, str, str]] = field(default_factory=list)
 
@@ -62,12 +70,31 @@ class Imported:
         parts = [f"{_count(self.texts, 'text')} of {_count(self.pictures, 'picture')}"]
         parts += [_count(self.reviews, "review")] if self.reviews else []
         done = "imported" if self.kept else "would import"
-        line = f"{done} {' and '.join(parts)} from {self.source}"
+        line = f"{done} {' and '.join(parts)} from {self.source}{self._as_what()}"
+        if self.note:
+            line += f"; {self.note}"
         if self.further:
             line += f"; {_count(self.further, 'further text')} of the same pictures left out"
         if self.wrong:
             line += f"; {_count(len(self.wrong), 'row')} did not come in (.errors)"
         return line
+
+    def _as_what(self) -> str:
+        """What the texts answer: captions first, then the questions."""
+        captions = [prompt for prompt, kind in self.asked if kind == "caption"]
+        questions = [prompt for prompt, kind in self.asked if kind == "question"]
+        parts = []
+        if captions:
+            begun = [prompt for prompt in captions if prompt]
+            parts.append("captions" + (f" that begin {_first_of(begun)}" if begun else ""))
+        if questions:
+            parts.append(f"answers to {_first_of(questions)}")
+        return f" as {' and '.join(parts)}" if parts else ""
+
+
+def _first_of(prompts: list[str]) -> str:
+    more = f" and {_count(len(prompts) - 1, 'more prompt')}" if prompts[1:] else ""
+    return f"{prompts[0]!r}{more}"
 
 
 def _count(number: int, what: str) -> str:
@@ -88,18 +115,32 @@ class Meaning:
         if self.kind is not None and self.kind not in _KINDS:
             raise Blip2Error(f"a text is a caption or a question's answer, not {self.kind!r}")
 
-    def check(self, line: Mapping[str, Any]) -> None:
-        """Raise Blip2Error where a file whose first line this is has no such columns."""
-        names = [name for name in line if name not in (VALUE, BROKEN)]
+    def of(self, lines: Iterable[Mapping[str, Any]]) -> Meaning:
+        """The same with the column of texts chosen, for a file whose first lines these are: one
+        for all of them. Raises Blip2Error where they have no such columns."""
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        holds = VALUE in names
+        names = [name for name in names if name not in (VALUE, BROKEN)]
         for wanted in (self.picture, self.text):
             if wanted is not None and wanted not in names:
                 raise no_such_column(wanted, names)
-        if BROKEN in line:
-            return
-        if VALUE not in line and self.picture is None and not set(_PICTURES) & set(names):
+        if not holds and self.picture is None and not set(_PICTURES) & set(names):
             raise Blip2Error(_choose("names the pictures", "column", names))
-        if self.text is None and not set(_TEXTS) & set(names):
+        text = self.text or next((each for each in _TEXTS if each in names), None)
+        if text is None:
             raise Blip2Error(_choose("holds texts", "text", names))
+        return replace(self, text=text)
+
+    def known(self, line: dict[str, Any]) -> dict[str, Any]:
+        """A line with the names that are understood in small letters, however it has them."""
+        chosen = (self.picture, self.text)
+        small = {name: name.strip().lower() for name in line if name not in chosen}
+        return {
+            small[name]
+            if name in small and small[name] in _UNDERSTOOD and small[name] not in line
+            else name: value
+            for name, value in line.items()
+        }
 
     def names(self, line: Mapping[str, Any]) -> list[str]:
         """What a line calls its picture."""
@@ -117,17 +158,15 @@ class Meaning:
         return next((each for each in values if isinstance(each, dict | bytes)), None)
 
     def text_of(self, line: Mapping[str, Any]) -> str:
-        """A line's text, empty where it has none."""
-        columns = _TEXTS if self.text is None else (self.text,)
-        for name in columns:
-            value = line.get(name)
-            if isinstance(value, list):
-                value = next(iter(value), None)
-            if value is not None and str(value).strip():
-                return clean(str(value)).strip()
-            if name == "model_answer" and name in line and line.get("corrected"):
-                return ""  # a correction stands where no model has answered
-        return ""
+        """A line's text, the first where there are several, empty where it has none. Raises
+        Blip2Error for what is no text."""
+        value = None if self.text is None else line.get(self.text)
+        several = value if isinstance(value, list) else [value]
+        said = [each for each in several if not (each is None or each != each)]  # NaN is none
+        for each in said:
+            if not isinstance(each, str):
+                raise Blip2Error(f"{self.text} holds no text, but {_short(each)}")
+        return next((clean(each).strip() for each in said if each.strip()), "")
 
     def asked(self, line: Mapping[str, Any]) -> tuple[str, str]:
         """The prompt that a line's text answers, and its kind. Raises Blip2Error where a question
@@ -143,6 +182,11 @@ class Meaning:
         if kind == "question" and not prompt:
             raise Blip2Error("the question is not there; give it as --prompt (prompt=)")
         return prompt, kind
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _choose(does: str, option: str, names: Iterable[str]) -> str:
@@ -190,14 +234,24 @@ class _Import:
         self._matching = None if target is None else Matching(target, self._folder)
         self._target = None if target is None else Pictures(target, store, limits)
         self._report = Imported(path.name or str(path))
+        self._lines = 0
         self._texts: dict[tuple[str, str, str], ImportedText] = {}
         self._reviews: list[Review] = []
+        #: How sure it is which picture is meant: of a line, and of the text that counts so far.
+        self._sure: dict[int, int] = {}
+        self._surest: dict[tuple[str, str, str], int] = {}
 
     def run(self, keep: bool) -> Imported:
         """Read the file to its end, and then keep what it says."""
-        lines = enumerate(self._checked(self._read(self._path)))
+        lines = enumerate(self._readable(self._read(self._path)))
+        is_known = False
         while group := list(itertools.islice(lines, _LINES)):
+            whole = [line for _, line in group if BROKEN not in line]
+            if whole and not is_known:
+                self._meaning, is_known = self._meaning.of(whole), True
             self._take(group)
+        if not self._lines:
+            raise Blip2Error(f"there is nothing in {self._path}: it holds no lines to import")
         reviews = self._new_reviews()
         if keep:
             self._store.people.put_imported(self._texts.values())
@@ -206,14 +260,17 @@ class _Import:
         keys = {key for key, _, _ in self._texts} | {review.image_key for review in reviews}
         self._report.texts, self._report.pictures = len(self._texts), len(keys)
         self._report.reviews = len(reviews)
+        self._report.asked = list(dict.fromkeys(subject[1:] for subject in self._texts))
         return self._report
 
-    def _checked(self, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _readable(self, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         try:
-            for number, line in enumerate(lines):
-                if number == 0:
-                    self._meaning.check(line)
-                yield line
+            for line in lines:
+                if NOTE in line:
+                    self._report.note = line[NOTE]
+                else:
+                    self._lines += 1
+                    yield self._meaning.known(line)
         except Blip2Error:
             raise
         except Exception as error:  # whatever a damaged file leads a reader to
@@ -222,24 +279,25 @@ class _Import:
 
     def _take(self, group: list[tuple[int, dict[str, Any]]]) -> None:
         """Look at some lines, and keep what they say of pictures that can be found."""
-        said = [(n, line) for n, line in group if not self._is_wrong(n, line) and self._says(line)]
+        said = [(number, line) for number, line in group if self._says(number, line)]
         keys = self._keys(said)
         for number, line in said:
             if number not in keys:
                 continue
             try:
-                self._keep(keys[number], line)
+                self._keep(keys[number], line, self._sure.pop(number, EXACT))
             except Blip2Error as error:
                 self._wrong(number, line, str(error))
 
-    def _is_wrong(self, number: int, line: dict[str, Any]) -> bool:
-        if BROKEN in line:
-            self._wrong(number, line, line[BROKEN])
-        return BROKEN in line
-
-    def _says(self, line: dict[str, Any]) -> bool:
+    def _says(self, number: int, line: dict[str, Any]) -> bool:
         """Whether a line has a text or a review: what has none is still to be captioned."""
-        return bool(self._meaning.text_of(line) or _text(line.get("review")) or _flagged(line))
+        try:
+            if BROKEN in line:
+                raise Blip2Error(line[BROKEN])
+            return bool(self._meaning.text_of(line) or _text(line.get("review")) or _flagged(line))
+        except Blip2Error as error:
+            self._wrong(number, line, str(error))
+            return False
 
     def _keys(self, lines: list[tuple[int, dict[str, Any]]]) -> dict[int, str]:
         """The keys of the lines' pictures, by the lines' numbers."""
@@ -247,14 +305,16 @@ class _Import:
         own: dict[int, Any] = {}
         for number, line in lines:
             names, value = self._meaning.names(line), self._meaning.value(line)
-            row = None if self._matching is None else self._matching.find(names)
-            if isinstance(row, int):
-                rows[number] = row
+            found = None if self._matching is None else self._matching.find(names)
+            if not names and value is None:
+                self._wrong(number, line, _UNNAMED)
+            elif isinstance(found, Match):
+                rows[number], self._sure[number] = found.row, found.sure
             # Of a picture that the file holds it is known which one is meant, whatever its name.
-            elif row is None or _has_bytes(value):
+            elif found is None or _has_bytes(value):
                 own[number] = self._placed(names) if value is None else value
             else:
-                self._wrong(number, line, row)
+                self._wrong(number, line, found)
         keys = {} if self._target is None else self._learned(self._target, rows, dict(lines))
         column = read_column(list(own.values()))
         places = {number: at for at, number in enumerate(own)}
@@ -280,17 +340,33 @@ class _Import:
                 return str(beside)
         return names[0] if names else None
 
-    def _keep(self, key: str, line: dict[str, Any]) -> None:
+    def _keep(self, key: str, line: dict[str, Any], sure: int) -> None:
+        """Keep what a line says of a picture: its text, where no surer line has one or none came
+        before, and its review."""
         prompt, kind = self._meaning.asked(line)
         text = self._meaning.text_of(line)
         source, model = self._report.source, _text(line.get("model"))
         if model == _text(line.get("source")):  # where no model is known, that stood for it
             model = None
+        variant = _text(line.get("variant"))
         if text:
-            at = _seconds(line.get("answered_at")) or time.time()
-            one = ImportedText(key, prompt, kind, text, source, model, at)
-            first = self._texts.setdefault((key, prompt, kind), one)
-            self._report.further += first.text != text
+            one = ImportedText(
+                image_key=key,
+                prompt=prompt,
+                kind=kind,
+                text=text,
+                source=source,
+                model=model,
+                created_at=_seconds(line.get("answered_at")) or time.time(),
+                revision=_text(line.get("revision")),
+                variant=None if variant == "imported" else variant,
+                logprob=_logprob(line.get("logprob")),
+            )
+            subject = key, prompt, kind
+            known = self._texts.get(subject)
+            self._report.further += known is not None and known.text != text
+            if known is None or sure > self._surest[subject]:
+                self._texts[subject], self._surest[subject] = one, sure
         status = line.get("review")
         flagged = _flagged(line)
         when = _seconds(line.get("reviewed_at"))
@@ -349,8 +425,18 @@ def _text(value: Any) -> str | None:
     return clean(value) if isinstance(value, str) and value else None
 
 
+def _logprob(value: Any) -> float | None:
+    """The logarithm of a probability; CSV has it as a text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if -math.inf < number <= 0 else None
+
+
 def _seconds(value: Any) -> float | None:
-    """A time in Unix seconds: of a datetime, or of a text in ISO 8601."""
+    """A time in Unix seconds: of a datetime, or of a text in ISO 8601. None too for one that no
+    answer can be of: before 1970, or more than a day from now."""
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value)
@@ -360,4 +446,5 @@ def _seconds(value: Any) -> float | None:
         return None
     if value.tzinfo is None:
         value = value.replace(tzinfo=datetime.UTC)
-    return float(value.timestamp())
+    seconds = (value - datetime.datetime.fromtimestamp(0, datetime.UTC)).total_seconds()
+    return seconds if 0 < seconds < time.time() + _A_DAY else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import COLUMNS, Answers, answered, no_package, texts
@@ -90,11 +91,15 @@ def _unspelled(value: Any) -> Any:
 
 
 def read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of any CSV file with its columns' names in the first; an empty field is None."""
+    """The lines of any CSV file with its columns' names in the first, which commas, semicolons or
+    tabs separate; an empty field is None."""
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.DictReader(file, restval=None)
+        yield from _notes(path)
+        with open_text(path) as file:
+            header = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, restval=None, delimiter=_delimiter(header))
             is_ours = set(COLUMNS) <= set(reader.fieldnames or ())
             for line in reader:
                 line.pop(None, None)  # type: ignore[call-overload]  # more fields than names
@@ -103,6 +108,13 @@ def read_csv(path: Path) -> Iterator[dict[str, Any]]:
         raise Blip2Error(f"{path} is no CSV: {error}") from None
     finally:
         csv.field_size_limit(before)
+
+
+def _delimiter(header: str) -> str:
+    try:
+        return csv.Sniffer().sniff(header, delimiters=",;\t").delimiter
+    except csv.Error:  # one column
+        return ","
 
 
 def _read(value: str | None, is_ours: bool) -> str | None:
@@ -136,7 +148,8 @@ def as_json(value: Any) -> str:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of any file with a JSON object a line; one that is none has `error` alone."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    yield from _notes(path)
+    with open_text(path) as file:
         for line in file:
             if not line.strip():
                 continue
@@ -147,5 +160,32 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield value if isinstance(value, dict) else {BROKEN: "the line is no JSON object"}
 
 
+def open_text(path: Path) -> TextIO:
+    """A text file in the encoding that it is in: UTF-16 where it says so, UTF-8, else what was
+    usual on Windows. Line ends stay as they are."""
+    return path.open(encoding=_encoding(path), errors="replace", newline="")
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+    try:
+        with path.open(encoding="utf-8", newline="") as text:
+            while text.read(1 << 20):
+                pass
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _notes(path: Path) -> Iterator[dict[str, Any]]:
+    """A line that says so where the file is not in the encoding that it should be in."""
+    if _encoding(path) == "cp1252":
+        yield {NOTE: "it is no UTF-8 and was read as Windows-1252; check its accents"}
+
+
+#: Where a line that is none says what is to be known of the file.
+NOTE = "\0note"
 #: Where a line that cannot be read says why; no file's column is called so.
 BROKEN = "\0error"

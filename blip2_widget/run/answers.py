@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from blip2_widget.model import (
@@ -122,13 +122,29 @@ class Answers:
         return found
 
     def imported(self, image_keys: Iterable[str]) -> dict[tuple[str, str, str], ImportedText]:
-        """The texts that came from elsewhere about pictures, by picture, prompt and kind."""
+        """The texts that came from elsewhere about pictures, by picture, prompt and kind; those
+        that were superseded are none."""
 
         def read(keys: Sequence[str]) -> dict[tuple[str, str, str], ImportedText]:
             found = self._store.people.imported(keys)
-            return {(each.image_key, each.prompt, each.kind): each for each in found}
+            return {
+                (each.image_key, each.prompt, each.kind): each
+                for each in found
+                if not each.superseded
+            }
 
         return self._read(read, list(dict.fromkeys(image_keys)))
+
+    def supersede(self, asked: Iterable[tuple[str, str, str]]) -> None:
+        """Let what was computed stand in place of the texts from elsewhere, by picture, prompt and
+        kind; nothing where it is not stored."""
+        if not self._settings.repeatable:
+            return
+        subjects = set(asked)
+        texts = self.imported(image_key for image_key, _, _ in subjects)
+        old = [replace(text, superseded=True) for each, text in texts.items() if each in subjects]
+        if old:
+            self._keep(lambda: self._store.people.put_imported(old))
 
     def _wanted(self, image_key: str, prompt: str, variant: Variant) -> Wanted:
         features = features_key(

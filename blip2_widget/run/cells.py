@@ -34,7 +34,8 @@ class Cell:
     choices were ranked it is that within the choices, and `choices` has each with its probability.
     Where several answers were asked for `alternatives` has them, each with its logarithm.
     `answered_at` is when the answer was computed, in Unix seconds. `source` is the file that an
-    imported answer came from, and `model` what made it there, where that is known.
+    imported answer came from, and `model`, with its `revision` and `variant`, what made it there,
+    where that is known.
     `error_kind` tells reasons apart: an ImageError's kind, "memory" or "model".
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
@@ -52,6 +53,8 @@ class Cell:
     answered_at: float | None = None
     source: str | None = None
     model: str | None = None
+    revision: str | None = None
+    variant: str | None = None
     edition: int = 0
     choices: tuple[tuple[str, float], ...] = ()
     alternatives: tuple[tuple[str, float], ...] = ()
@@ -154,6 +157,8 @@ class CellGrid:
         at: float | None = None,
         source: str | None = None,
         model: str | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
         choices: tuple[tuple[str, float], ...] = (),
         alternatives: tuple[tuple[str, float], ...] = (),
     ) -> None:
@@ -163,6 +168,7 @@ class CellGrid:
                 self._move(cell, "done")
                 cell.answer, cell.logprob, cell.cached = text, logprob, cached
                 cell.answered_at, cell.source, cell.model = at, source, model
+                cell.revision, cell.variant = revision, variant
                 cell.choices, cell.alternatives = choices, alternatives
                 self.cached += cached
 
@@ -188,6 +194,7 @@ class CellGrid:
             cell.answer, cell.logprob, cell.cached = None, None, False
             cell.error, cell.error_kind = None, None
             cell.answered_at, cell.source, cell.model = None, None, None
+            cell.revision, cell.variant = None, None
             cell.choices, cell.alternatives = (), ()
             cell.edition += 1
             return Task(task.row, task.prompt, cell.edition)

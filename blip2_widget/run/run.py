@@ -116,6 +116,7 @@ class Run:
         self._chunk_size = batch_size or _FIRST_CHUNK
         self._refresh = refresh
         self._imports = imports and not refresh
+        self._supersedes = imports and refresh
         self._lock = self._grid.lock
         self._finished = threading.Event()
         self._cancel = threading.Event()
@@ -335,7 +336,6 @@ class Run:
 
     def _give_stored(self, tasks: Iterable[Task]) -> dict[Task, Wanted]:
         """Answer from the store what is there; returns what is not and whose picture is known."""
-        tasks = self._without_imported(list(tasks))
         with self._lock:  # no prompt may change between a task's check and the reading of it
             wanted = {
                 task: self._answers.want(key, cell.prompt, cell.kind)
@@ -347,35 +347,50 @@ class Run:
                 if key is not None and self._grid.is_open(task)
             }
         stored = self._answers.stored(wanted.values())
+        self._give_imported(wanted, stored)
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
             answer = stored[wanted[task]]
             self._answer(task, answer, cached=True, at=answer.created_at)
         self._announce({task.row for task in given})
-        return {task: want for task, want in wanted.items() if task not in given}
+        return {
+            task: want
+            for task, want in wanted.items()
+            if task not in given and self._grid.is_open(task)
+        }
 
-    def _without_imported(self, tasks: list[Task]) -> list[Task]:
-        """Answer what somebody else has answered; returns the other tasks."""
-        keys = {task: self.pictures.keys.get(task.row) for task in tasks} if self._imports else {}
-        texts = self._answers.imported(filter(None, keys.values()))
+    def _give_imported(
+        self, wanted: Mapping[Task, Wanted], stored: Mapping[Wanted, StoredAnswer]
+    ) -> None:
+        """Answer what somebody else has answered. What the model itself has stored is left for the
+        text that is its own come back, since more is known of it."""
+        keys = [want.image_key for want in wanted.values()] if self._imports else []
+        texts = self._answers.imported(keys)
         given = set()
-        for task in tasks if texts else ():
+        for task, want in wanted.items() if texts else ():
             with self._lock:  # no prompt may change between the reading of it and the answer
                 cell = self._grid.cell(task.row, task.prompt)
-                text = texts.get((keys[task] or "", cell.prompt, cell.kind))
-                if text is not None and self._grid.is_open(task):
-                    self._grid.answer(
-                        task,
-                        text.text,
-                        None,
-                        cached=True,
-                        at=text.created_at,
-                        source=text.source,
-                        model=text.model,
-                    )
-                    given.add(task)
+                text = texts.get((want.image_key, cell.prompt, cell.kind))
+                if text is None or not self._grid.is_open(task):
+                    continue
+                own = stored.get(want)
+                if own is not None and (
+                    text.model == self.located.checkpoint.name or text.text == own.text.strip()
+                ):
+                    continue
+                self._grid.answer(
+                    task,
+                    text.text,
+                    text.logprob,
+                    cached=True,
+                    at=text.created_at,
+                    source=text.source,
+                    model=text.model,
+                    revision=text.revision,
+                    variant=text.variant,
+                )
+                given.add(task)
         self._announce({task.row for task in given})
-        return [task for task in tasks if task not in given]
 
     def _loaded_engine(self, urgent: bool) -> Engine | None:
         """The engine if it is loaded; else None, and this run is queued again once it is."""
@@ -463,12 +478,26 @@ class Run:
         self, tasks_of: Mapping[Wanted, Sequence[Task]], answers: Mapping[Wanted, Answer]
     ) -> None:
         tasks = [(task, answer) for want, answer in answers.items() for task in tasks_of[want]]
+        if self._supersedes:  # before it is shown, as it is stored before that
+            self._supersede({want: tasks_of[want] for want in answers})
         with self._lock:
             self._computed += len(tasks)
             now = time.time()
             for task, answer in tasks:
                 self._answer(task, answer, cached=False, at=now)
         self._announce({task.row for task, _ in tasks})
+
+    def _supersede(self, tasks_of: Mapping[Wanted, Sequence[Task]]) -> None:
+        """What was computed anew is given from now on, and no imported text in its place."""
+        with self._lock:
+            asked = [
+                (want.image_key, cell.prompt, cell.kind)
+                for want, tasks in tasks_of.items()
+                for task in tasks
+                for cell in [self._grid.cell(task.row, task.prompt)]
+                if self._grid.is_open(task)
+            ]
+        self._answers.supersede(asked)
 
     def _answer(
         self, task: Task, answer: Answer | StoredAnswer, *, cached: bool, at: float

@@ -18,7 +18,10 @@ _APART = 1e-6
 _REVIEW = (
     "image_key, prompt, kind, model, variant, status, flagged, text, model_text, who, created_at"
 )
-_IMPORTED = "image_key, prompt, kind, text, source, model, created_at"
+_IMPORTED = (
+    "image_key, prompt, kind, text, source, model, created_at, revision, variant, logprob, "
+    "superseded"
+)
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,19 @@ _ADD_PROMPTS = (
     "DO UPDATE SET used_at = max(used_at, excluded.used_at), times = times + 1"
 )
 _PUT_CONVERSATION = "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)"
-_PUT_IMPORTED = f"INSERT OR REPLACE INTO imported ({_IMPORTED}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_IMPORTED = (
+    f"INSERT OR REPLACE INTO imported ({_IMPORTED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True)
 class ImportedText:
     """An answer that somebody else gave: to a prompt with its kind, about a picture.
 
-    `source` is the file that it came from, `model` what made it there, None where nobody knows;
-    `created_at` is in Unix seconds.
+    `source` is the file that it came from; `model`, with its `revision` and `variant`, what made it
+    there, and `logprob` the logarithm of its probability, None where nobody knows. `created_at` is
+    in Unix seconds. One is `superseded` where a person had the model answer in its place: it is
+    kept, but no run gives it any more.
     """
 
     image_key: str
@@ -71,6 +78,10 @@ class ImportedText:
     source: str
     model: str | None
     created_at: float
+    revision: str | None = None
+    variant: str | None = None
+    logprob: float | None = None
+    superseded: bool = False
 
 
 class People:
@@ -127,13 +138,19 @@ class People:
             query = f"SELECT {_IMPORTED} FROM imported WHERE image_key IN"
             stored = self._select(query, list(wanted))
         # Of one picture and prompt the latest: what waits is newer than what is stored.
-        found = {line[:3]: ImportedText(*line) for line in (*stored, *waiting)}
+        found = {
+            line[:3]: ImportedText(*line[:-1], bool(line[-1]))  # type: ignore[call-arg]
+            for line in (*stored, *waiting)
+        }
         return list(found.values())
 
     def put_imported(self, texts: Iterable[ImportedText]) -> None:
         """Keep texts; an earlier one to the same prompt about the same picture is replaced."""
         lines = [
-            (one.image_key, one.prompt, one.kind, one.text, one.source, one.model, one.created_at)
+            (
+                *(one.image_key, one.prompt, one.kind, one.text, one.source, one.model),
+                *(one.created_at, one.revision, one.variant, one.logprob, one.superseded),
+            )
             for one in texts
         ]
         self._put(_PUT_IMPORTED, lines)

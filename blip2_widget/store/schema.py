@@ -73,6 +73,7 @@ def _fourth(connection: sqlite3.Connection) -> None:
         """CREATE TABLE imported (
             image_key TEXT NOT NULL, prompt TEXT NOT NULL, kind TEXT NOT NULL,
             text TEXT NOT NULL, source TEXT NOT NULL, model TEXT, created_at REAL NOT NULL,
+            revision TEXT, variant TEXT, logprob REAL, superseded INTEGER NOT NULL,
             PRIMARY KEY (image_key, prompt, kind)
         ) WITHOUT ROWID"""
     )

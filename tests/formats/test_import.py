@@ -20,7 +20,8 @@ import blip2_widget
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.answers import clean
 from blip2_widget.model import Engine
-from blip2_widget.run import Pictures, target_of
+from blip2_widget.notebook.result import Result
+from blip2_widget.run import Pictures, records_of, target_of
 from blip2_widget.session import Session
 from tests.formats.made import FORMATS, TEXTS, answered, export, pictures
 
@@ -58,13 +59,18 @@ def captions(images: Any, **options: Any) -> list[Any]:
     return list(blip2_widget.caption(images, **options).wait(60).df.iloc[:, -1])
 
 
+def confidences(result: Result) -> list[float | None]:
+    rows = range(len(result.board))
+    return [each.confidence for row in rows for each in records_of(result.board, row)]
+
+
 def test_a_half_captioned_set_goes_on_and_computes_only_what_is_missing(
     paths: list[str], tmp_path: Path, asked: list[int]
 ) -> None:
     lines = [{"file_name": f"p/{name}", "caption": ""} for name in NAMES]
     lines[0]["caption"], lines[3]["caption"] = "mine", "mine too"
     report = blip2_widget.import_answers(write_csv(tmp_path / "old.csv", lines), paths)
-    assert repr(report) == "imported 2 texts of 2 pictures from old.csv"
+    assert repr(report) == "imported 2 texts of 2 pictures from old.csv as captions"
     result = blip2_widget.caption(paths).wait(60)
     assert sum(asked) == 4 and result.progress.cached == 2
     answers = result.answers
@@ -121,7 +127,9 @@ def test_our_own_exports_come_back_whole(
     for column in ("review", "flagged", "corrected", "reviewer"):
         assert list(back[column].fillna("")) == list(known[column].fillna(""))
     # The demo's folder is where it is installed: it goes by its name.
-    assert set(back.model) == {"demo"} and set(back.variant) == {"imported"}
+    assert set(back.model) == {"demo"} and set(back.variant) == set(known.variant)
+    assert confidences(again) == pytest.approx(confidences(result))
+    assert list(back.revision) == list(known.revision)
     apart = (back.reviewed_at - known.reviewed_at).dropna().abs()
     assert len(apart) == 3 and apart.max() < pd.Timedelta("2us")
     assert again.df.iloc[0, -1] == "=mine\n2"
@@ -129,6 +137,45 @@ def test_our_own_exports_come_back_whole(
     again.reviews.act(target_of(again.board, 0, 0)(), "correct", "newer")
     assert blip2_widget.import_answers(path, images if matched else None).reviews == 0
     assert blip2_widget.caption(images).wait(60).df.iloc[0, -1] == "newer"
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl", "texts"])
+def test_what_the_store_knows_of_an_answer_is_no_less_after_its_export_comes_back(
+    paths: list[str], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / ("p" if name == "texts" else name)
+    result = blip2_widget.caption(paths).wait(60)
+    result.export(path, "sidecar" if name == "texts" else None)
+    assert blip2_widget.import_answers(path, paths).texts == 6
+    again = blip2_widget.caption(paths).wait(60)
+    columns = ["answer", "model", "revision", "variant", "source"]
+    pd.testing.assert_frame_equal(result.answers[columns], again.answers[columns])
+    assert confidences(again) == confidences(result) and None not in confidences(result)
+
+
+def test_what_was_refreshed_stays_until_it_is_imported_again(
+    paths: list[str], tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "a.csv", [{"image": each, "text": "mine"} for each in paths[:2]])
+    blip2_widget.import_answers(file)
+    refreshed = captions(paths[:1], refresh=True)
+    assert refreshed != ["mine"]
+    assert captions(paths[:2]) == [*refreshed, "mine"]
+    blip2_widget.import_answers(file)
+    assert captions(paths[:2]) == ["mine", "mine"]
+
+
+def test_times_that_no_calendar_has_stop_no_export(paths: list[str], tmp_path: Path) -> None:
+    times = ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2999-01-01T00:00:00"]
+    lines = [
+        {"image": path, "text": "x", "answered_at": at}
+        for path, at in zip(paths, times, strict=False)
+    ]
+    assert blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines)).texts == 3
+    result = blip2_widget.caption(paths[:3]).wait(60)
+    assert result.answers.answered_at.dt.year.min() >= 1970
+    assert result.answers.answered_at.dt.year.max() < 2999
+    result.export(tmp_path / "b.parquet")
 
 
 def test_texts_beside_pictures_come_back(paths: list[str], tmp_path: Path) -> None:
@@ -139,9 +186,14 @@ def test_texts_beside_pictures_come_back(paths: list[str], tmp_path: Path) -> No
     assert report.texts == 5
     assert list(report.errors.error) == [
         "0.jpg and 0.png share 0.txt",
-        "there is no picture beside gone.txt",
     ]
     assert captions(paths[1:]) == [f"text {at}" for at in range(1, 6)]
+
+
+def test_a_file_name_that_is_no_utf8_is_why_no_text_is_put_beside_it(tmp_path: Path) -> None:
+    images = pictures(tmp_path / "p", ["no \udcff utf-8.png"])
+    with pytest.raises(Blip2Error, match="is not UTF-8"):
+        answered(images, ["x"]).export(tmp_path / "p", "sidecar")
 
 
 def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
@@ -156,8 +208,8 @@ def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
     (tmp_path / "captions.json").write_text(json.dumps(coco))
     report = blip2_widget.import_answers(tmp_path / "captions.json", paths)
     assert repr(report) == (
-        "imported 1 text of 1 picture from captions.json; 1 further text of the same pictures left "
-        "out; 1 row did not come in (.errors)"
+        "imported 1 text of 1 picture from captions.json as captions; 1 further text of the "
+        "same pictures left out; 1 row did not come in (.errors)"
     )
     pd.DataFrame({"url": paths[1:3], "description": [["one", "two"], ["three"]]}).to_parquet(
         tmp_path / "a.parquet"
@@ -178,21 +230,122 @@ def test_formats_of_other_people(paths: list[str], tmp_path: Path) -> None:
     assert said == ["first", "one", "three", "four \ufffd", "five"]
 
 
+def test_one_column_of_texts_is_read_and_what_is_no_text_is_told(
+    paths: list[str], tmp_path: Path
+) -> None:
+    said: list[Any] = ["", None, float("nan"), {"a": 1}, True, ["", "listed"], [1], "mine", " "]
+    lines = [
+        {"file_name": f"p/{at % 6}.png", "title": "no caption"}
+        | ({} if at == 0 else {"caption": x})
+        for at, x in enumerate(said)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = blip2_widget.import_answers(tmp_path / "a.jsonl", paths)
+    assert report.texts == 2 and list(report.errors.row) == [3, 4, 6]
+    assert report.errors.error[1] == "caption holds no text, but True"
+    answers = blip2_widget.caption(paths).wait(60).answers
+    assert set(answers.answer[answers.source.notna()]) == {"listed", "mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.csv", "Image,Caption\np/0.png,naïve\n".encode(), "naïve"),
+        ("a.csv", "image;caption\np/0.png;naïve, too\n".encode(), "naïve, too"),
+        ("a.tsv", "image\tcaption\np/0.png\tnaïve, too\n".encode(), "naïve, too"),
+        ("a.csv", "image,caption\r\np/0.png,naïve\r\n".encode("utf-16"), "naïve"),
+        ("a.csv", "image,caption\np/0.png,naïve\n".encode("latin-1"), "naïve"),
+        ("a.json", b'[{"image": "p/0.png", "caption": "na\\u00efve"}, 3]', "naïve"),
+    ],
+)
+def test_tables_as_other_programs_write_them(
+    paths: list[str], tmp_path: Path, name: str, data: bytes, text: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    report = blip2_widget.import_answers(tmp_path / name, paths)
+    assert captions(paths[:1]) == [text]
+    assert ("read as Windows-1252" in repr(report)) == (b"na\xefve" in data and data[:1] != b"\xff")
+
+
+def test_a_report_says_what_the_texts_answer(paths: list[str], tmp_path: Path) -> None:
+    lines = [{"image": paths[0], "question": f"how many {n}?", "text": n} for n in "abcd"]
+    report = blip2_widget.import_answers(write_csv(tmp_path / "a.csv", lines))
+    assert repr(report).endswith("from a.csv as answers to 'how many a?' and 3 more prompts")
+    captioned = write_csv(tmp_path / "b.csv", [{"image": paths[0], "text": "x"}])
+    report = blip2_widget.import_answers(captioned, prompt="a photo of")
+    assert repr(report).endswith("as captions that begin 'a photo of'")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.csv", "", "nothing in"),
+        ("a.csv", "image,caption\n", "nothing in"),
+        ("a.jsonl", "\n", "nothing in"),
+        ("a.json", "[]", "nothing in"),
+        (
+            "instances.json",
+            '{"images": [{"id": 1, "file_name": "0.png"}], '
+            '"annotations": [{"id": 1, "image_id": 1, "bbox": [0, 0, 1, 1]}]}',
+            "without captions",
+        ),
+        (
+            "f/train/metadata.jsonl",
+            '{"file_name": "0.png", "text": "x"}',
+            "give the folder .*train",
+        ),
+        ("d/dataset_dict.json", '{"splits": ["train"]}', "several data sets"),
+        ("t/requirements.txt", "torch", "holds no texts"),
+    ],
+)
+def test_where_there_is_nothing_to_import_one_line_says_why(
+    tmp_path: Path, name: str, data: str, said: str
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(data)
+    with pytest.raises(Blip2Error, match=said):
+        blip2_widget.import_answers(tmp_path / Path(name).parts[0])
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises(Blip2Error, match="nothing in"):
+        blip2_widget.import_answers(tmp_path / "empty.tar")
+
+
 def test_pictures_are_found_by_path_and_by_name_where_that_is_clear(tmp_path: Path) -> None:
     images = pictures(tmp_path, ["a/x.png", "a/y.png", "b/x.png"])
     lines = [
         {"path": os.path.relpath(images[0], tmp_path), "caption": "by the file's folder"},
-        {"path": "C:\\photos\\y.png", "caption": "by name"},
-        {"path": "elsewhere/x.png", "caption": "which?"},
+        {"path": "C:\\photos\\a\\y.png", "caption": "by name"},
+        {"path": "x.png", "caption": "which?"},
         {"path": "z.png", "caption": "none"},
         {"path": images[2], "caption": "by path"},
     ]
     report = blip2_widget.import_answers(write_csv(tmp_path / "c.csv", lines), images)
     assert list(report.errors.itertuples(index=False, name=None)) == [
-        (2, "elsewhere/x.png", "several pictures are called x.png"),
+        (2, "x.png", "several pictures are called x.png"),
         (3, "z.png", "no picture of the column is called so"),
     ]
     assert captions(images) == ["by the file's folder", "by name", "by path"]
+
+
+def test_a_picture_has_no_text_of_another_folders_and_an_exact_line_counts(
+    tmp_path: Path,
+) -> None:
+    images = pictures(tmp_path / "d", ["train/1.png", "train/2.png", "train/3.png"])
+    lines = [
+        {"path": "val/1.png", "caption": "of val"},
+        {"path": "train/1.png", "caption": "of train"},
+        {"path": "/elsewhere/val/1.png", "caption": "of another val"},
+        {"path": "2.png", "caption": "by name"},
+        {"path": "/elsewhere/train/2.png", "caption": "by folder and name"},
+        {"path": images[1], "caption": "exact"},
+        {"path": "3.png", "caption": "bare"},
+        {"path": "", "caption": "of nothing"},
+    ]
+    report = blip2_widget.import_answers(write_csv(tmp_path / "c.csv", lines), images)
+    assert list(report.errors.row) == [0, 2, 7] and report.further == 2
+    assert "names no picture that can be opened" in report.errors.error[2]
+    assert captions(images) == ["of train", "exact", "bare"]
 
 
 def test_a_later_import_replaces_an_earlier_one_and_no_persons_word(
@@ -226,7 +379,7 @@ def test_bad_pictures_cost_themselves_and_a_broken_file_everything(
 def test_a_dry_run_keeps_nothing(paths: list[str], tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", [{"image": paths[0], "text": "mine"}])
     report = blip2_widget.import_answers(file, dry_run=True)
-    assert repr(report) == "would import 1 text of 1 picture from a.csv"
+    assert repr(report) == "would import 1 text of 1 picture from a.csv as captions"
     assert captions(paths[:1]) != ["mine"]
 
 

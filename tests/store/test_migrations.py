@@ -54,8 +54,10 @@ _ADDED = {
     4: """
     CREATE TABLE imported (image_key TEXT NOT NULL, prompt TEXT NOT NULL, kind TEXT NOT NULL,
         text TEXT NOT NULL, source TEXT NOT NULL, model TEXT, created_at REAL NOT NULL,
+        revision TEXT, variant TEXT, logprob REAL, superseded INTEGER NOT NULL,
         PRIMARY KEY (image_key, prompt, kind)) WITHOUT ROWID;
-    INSERT INTO imported VALUES ('picture', '', 'caption', 'ein Hund', 'old.csv', NULL, 1.0);
+    INSERT INTO imported VALUES ('picture', '', 'caption', 'ein Hund', 'old.csv', NULL, 1.0,
+        'r', 'cpu-int4', -0.5, 1);
     """,
     5: """
     ALTER TABLE answers ADD COLUMN alternatives TEXT;
@@ -103,7 +105,9 @@ def check(store: Store, version: int) -> None:
     assert people.reviews(["picture"]) == [REVIEW] * is_said
     assert people.prompts() == ["how many?"] * is_said
     assert people.conversation("picture", "opt-2.7b") == [{"question": "wie viele?"}] * is_said
-    imported = ImportedText("picture", "", "caption", "ein Hund", "old.csv", None, 1.0)
+    imported = ImportedText(
+        *("picture", "", "caption", "ein Hund", "old.csv", None, 1.0, "r", "cpu-int4", -0.5, True)
+    )
     assert people.imported(["picture"]) == [imported] * (version >= 4)
 
 
