@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blip2_widget.api import ask, caption, chat, compare, explore, import_answers
+from blip2_widget.api import ask, caption, chat, compare, embed, explore, import_answers, match
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ __all__ = [
     "caption",
     "chat",
     "compare",
+    "embed",
     "explore",
     "import_answers",
     "load_ipython_extension",
+    "match",
 ]
 
 

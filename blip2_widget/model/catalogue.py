@@ -171,13 +171,16 @@ def parse(name: str) -> Checkpoint:
     )
 
 
-def locate(checkpoint: Checkpoint, task: Task = "answer") -> Located:
-    """Find a checkpoint's configuration, revision and sizes; downloads no weights.
+def locate(checkpoint: Checkpoint, task: Task | None = "answer") -> Located:
+    """Find a checkpoint's configuration, revision and sizes; downloads no weights. None takes it
+    for whichever task it is.
 
     What is on disk is taken as it is, without asking the Hub. Otherwise config.json is fetched.
     Raises Blip2Error in one line where the Hub is offline, unreachable or lacks the checkpoint, and
     where the checkpoint is for another task: before anything is asked of the Hub, if it is known.
     """
+    if task is None:
+        return _locate(checkpoint)
     short = checkpoint.source.removeprefix("Salesforce/blip2-")
     if short in (RETRIEVAL if task == "answer" else PUBLISHED):
         raise _for_another(checkpoint, task)

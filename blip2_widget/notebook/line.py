@@ -27,6 +27,8 @@ SUBCOMMANDS = {
     "explore": "look at pictures without a model:  %blip2 explore df",
     "compare": 'answers side by side:  %blip2 compare df.image "a photo of" --variants '
     "cpu-fp32,cpu-int8",
+    "match": "how well texts fit pictures, the best first:  %blip2 match df.image "
+    '"a dog on a beach"',
     "retry": "ask again what failed or was stopped, of a result or of the last one:  "
     "%blip2 retry dogs",
     "score": "score answers against references, worst first:  %blip2 score dogs --refs df.answer",
@@ -44,6 +46,11 @@ SUBCOMMANDS = {
 #: What `cache clear` can clear; weights are those that were quantised. What was imported is not
 #: among all, since nothing can compute it again.
 CLEARED = ("answers", "features", "imported", "weights", "all")
+
+#: The options that match and search know of those of `ask`, in the words of the Python API.
+MEASURES = (
+    *("model", "variant", "n", "sample", "seed", "batch_size", "refresh", "cache", "on_error"),
+)
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 

@@ -98,7 +98,7 @@ class Blip2Magics(Magics):
             raise Blip2Error("--models and --variants are for compare; write -m or --variant")
         if options.sub != "score" and (options.refs or options.spice):
             raise Blip2Error("--refs and --spice are for score; take them off this line")
-        if options.sub in ("caption", "ask", "compare", "explore"):
+        if options.sub in ("caption", "ask", "compare", "explore", "match"):
             return self._look(options, cell, names)
         if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
             return getattr(self, f"_{options.sub}")(options, names)
@@ -126,7 +126,10 @@ class Blip2Magics(Magics):
         given = texts(options.words[1:], names)
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
-        call = grammar.options_given(options) | {
+        said = grammar.options_given(options)
+        if options.sub == "match":
+            said = _of_measures(options)
+        call = said | {
             "frame": frame,
             "title": f"{options.sub} · {options.words[0]}",
             "start": not options.dry_run,
@@ -136,6 +139,9 @@ class Blip2Magics(Magics):
             if given or cell is not None:
                 raise Blip2Error("explore asks nothing; write %blip2 ask, or ask in the gallery")
             result = api.explore(images, **call)
+        elif options.sub == "match":
+            listed = list(grammar.prompts_in(cell).values()) if cell is not None else given
+            result = api.match(images, [with_variables(text, names) for text in listed], **call)
         elif options.sub == "compare":
             prompts = grammar.prompts_in(cell) if cell is not None else {t: t for t in given}
             filled = {name: with_variables(text, names) for name, text in prompts.items()}
@@ -332,6 +338,19 @@ def _check_name(name: str | None) -> None:
     """Raise Blip2Error where what is to be bound is no variable's name."""
     if name and (not name.isidentifier() or keyword.iskeyword(name)):
         raise Blip2Error(f"-o takes a variable's name, and {name!r} is none")
+
+
+def _of_measures(options: argparse.Namespace) -> dict[str, Any]:
+    """What a line says that measures pictures, where nothing is generated; Blip2Error where it says
+    how answers are."""
+    given, usual = (grammar.options_given(each) for each in (options, grammar.parse(options.sub)))
+    for name, value in given.items():
+        if name not in grammar.MEASURES and value != usual[name]:
+            raise Blip2Error(
+                f"{options.sub} generates nothing, so {grammar.flag_of(name)} has no use here; "
+                "leave it out"
+            )
+    return {name: given[name] for name in grammar.MEASURES}
 
 
 def _shown(result: Result, options: argparse.Namespace) -> Result:

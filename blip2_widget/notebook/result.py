@@ -73,9 +73,9 @@ class Result:
     @property
     def run(self) -> Run:
         """The first run; Blip2Error where nothing was asked."""
-        if not self.board.runs:
+        if not self.board.prompts:
             raise Blip2Error("nothing was asked about these pictures yet")
-        return self.board.runs[0]
+        return self.board.run_of(0)
 
     @cached_property
     def _people(self) -> Store:

@@ -3,6 +3,8 @@
 from blip2_widget.run.board import Board, free_name, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
+from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
+from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.records import Record, records_of
 from blip2_widget.run.reviews import Action, ReviewOf, Reviews, Target, target_of
@@ -15,7 +17,12 @@ __all__ = [
     "Board",
     "Cell",
     "Chats",
+    "Embedding",
+    "Fit",
     "MakeRun",
+    "Matching",
+    "Measure",
+    "Measuring",
     "Pictures",
     "Progress",
     "Prompt",
