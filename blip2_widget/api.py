@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,12 +27,15 @@ from blip2_widget.run import (
     Board,
     Chats,
     Embedding,
+    KeptVectors,
     Matching,
     Measure,
     Measuring,
     Pictures,
     Prompt,
+    Query,
     Run,
+    Searching,
     columns_in,
     fill,
 )
@@ -276,6 +280,99 @@ def match(
     board.query = {"sort": f"column:{shown[0]}", "descending": True}
     board.measure(measuring.start() if start else measuring)
     return Result(board, [asking], started=start)
+
+
+def search(
+    images: Any,
+    query: Any,
+    *,
+    n: int = 20,
+    rerank: bool = True,
+    model: str | None = None,
+    title: str | None = None,
+    start: bool = True,
+    **options: Any,
+) -> Result:
+    """The n pictures of a column that are nearest to a text or to another picture, best first.
+
+    `images` is as in `caption`. `query` is a text; or a picture: a path, a URL, bytes, an array, a
+    Pillow image, or the number of one of the column's rows, counted from 0. A text that is the path
+    of a file is that file.
+
+    "similarity: …" is how near each is, from -1 to 1, and "rank: …" its place, from 1; the gallery
+    shows those that are found, and until then all as they come. For a text the first 16 come in the
+    order of "match: …", the probability that it fits (see `match`), unless `rerank` is False.
+    `.found` is their rows of the frame in order. Other options, returns and raises as `match`.
+    """
+    from blip2_widget.notebook.result import Result
+
+    at_least_one(n=n)
+    column, asking = _asking(images, **options)
+    name, wanted = _query(query, column)
+    kept = current().vectors if asking.cache else KeptVectors()
+    measuring, searching = asking.measuring(
+        lambda *checkpoint, **how: Searching(
+            *checkpoint,
+            query=wanted,
+            count=n,
+            rerank=rerank,
+            rows=len(column.values),
+            kept=kept,
+            **how,
+        ),
+        model=_matching_model(model),
+        title=title,
+    )
+    board = Board(column, measuring.pictures, measuring.title)
+    rank = board.put(f"rank: {name}", lambda row: searching.ranks.get(row))
+    near = board.put(f"similarity: {name}", lambda row: searching.nearness.get(row))
+    if rerank and wanted.text is not None:
+        board.put(f"match: {name}", lambda row: searching.matches.get(row))
+    board.query = {"sort": f"column:{near}", "descending": True}
+    board.found = lambda: searching.found
+
+    def show_found(_rows: Iterable[int]) -> None:
+        if searching.is_finished:
+            ranked = [{"key": f"column:{rank}", "min": 1}]
+            board.query = {"filters": ranked, "sort": f"column:{rank}"}
+
+    measuring.subscribe(show_found)  # before the board, whose galleries then look at the query
+    board.measure(measuring.start() if start else measuring)
+    return Result(board, [asking], started=start)
+
+
+def _query(query: Any, column: Column) -> tuple[str, Query]:
+    """What is searched for, and what it is called. Raises Blip2Error."""
+    if isinstance(query, str) and not _is_address(query):
+        _check_texts([query], "what is searched for")
+        if columns_in(query):
+            raise Blip2Error(
+                "one text is searched for on all rows, so it has no {column}; write {{ and }} for "
+                "the braces themselves"
+            )
+        text = fill(query, str).strip()
+        return text, Query(text=text)
+    row = 0
+    if isinstance(query, Integral) and not isinstance(query, bool):
+        row = int(query)
+        if not 0 <= row < len(column.values):
+            raise Blip2Error(f"there is no row {row}; rows go from 0 to {len(column.values) - 1}")
+    else:
+        column = read_column([query])
+    session = current()
+    picture = Pictures(column, session.store, session.defaults.limits).load(row)
+    is_file = column.address(row) != str(column.index[row])
+    return column.labels[row] if is_file else f"picture {column.index[row]}", Query(picture=picture)
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is the address of a picture."""
+    if "://" in text or text.startswith("data:"):
+        return True
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # too long for a path, no such home, NUL
+        return False
 
 
 def embed(

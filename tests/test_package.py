@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "index": set(),
     "store": set(),
     "model": {"demo"},
-    "run": {"images", "model", "store"},
+    "run": {"images", "index", "model", "store"},
     "scores": set(),
     "data": {"images", "run", "scores"},
     "formats": {"images", "run", "store"},
@@ -96,6 +96,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "import_answers",
         "load_ipython_extension",
         "match",
+        "search",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
     assert all(

@@ -331,8 +331,10 @@ def _unreachable(checkpoint: Checkpoint, error: Exception) -> Blip2Error:
         why = "HF_HUB_OFFLINE is set"
     if isinstance(error, OSError) and error.errno == 28:
         return Blip2Error("the disk is full; free some space, or move the Hub's cache by HF_HOME")
+    matches = checkpoint.source.removeprefix("Salesforce/blip2-") in RETRIEVAL
+    bundled = "demo-retrieval" if matches else "demo"
     return Blip2Error(
-        f"{checkpoint.source} is not on this disk and {why}; write -m demo for the bundled demo "
+        f"{checkpoint.source} is not on this disk and {why}; write -m {bundled} for the bundled demo "
         f"checkpoint, or -m FOLDER for one that save_pretrained wrote, or put the weights into "
         f"{constants.HF_HUB_CACHE}"
     )

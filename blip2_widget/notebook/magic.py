@@ -98,7 +98,9 @@ class Blip2Magics(Magics):
             raise Blip2Error("--models and --variants are for compare; write -m or --variant")
         if options.sub != "score" and (options.refs or options.spice):
             raise Blip2Error("--refs and --spice are for score; take them off this line")
-        if options.sub in ("caption", "ask", "compare", "explore", "match"):
+        if options.sub != "search" and options.no_rerank:
+            raise Blip2Error("--no-rerank is for search; take it off this line")
+        if options.sub in ("caption", "ask", "compare", "explore", "match", "search"):
             return self._look(options, cell, names)
         if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
             return getattr(self, f"_{options.sub}")(options, names)
@@ -123,11 +125,13 @@ class Blip2Magics(Magics):
         if options.sub == "explore" and frame is None and is_table(images):
             images, frame = column_of(images, name := find_pictures(images)), images
             options.words[0] += f"[{name!r}]"
-        given = texts(options.words[1:], names)
+        if options.sub == "search":
+            query = _query(options.words[1:], cell, names)
+        given = texts(options.words[1:], names) if options.sub != "search" else []
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
         said = grammar.options_given(options)
-        if options.sub == "match":
+        if options.sub in ("match", "search"):
             said = _of_measures(options)
         call = said | {
             "frame": frame,
@@ -139,6 +143,9 @@ class Blip2Magics(Magics):
             if given or cell is not None:
                 raise Blip2Error("explore asks nothing; write %blip2 ask, or ask in the gallery")
             result = api.explore(images, **call)
+        elif options.sub == "search":
+            count = {"n": 20 if options.n is None else options.n}
+            result = api.search(images, query, rerank=not options.no_rerank, **call | count)
         elif options.sub == "match":
             listed = list(grammar.prompts_in(cell).values()) if cell is not None else given
             result = api.match(images, [with_variables(text, names) for text in listed], **call)
@@ -321,6 +328,8 @@ class Blip2Magics(Magics):
             what = (words[1:] or ["all"])[0]
             if what in ("weights", "all") and weights is not None:
                 weights.clear()
+            if what in ("features", "all"):
+                current().vectors.clear()
             if what != "weights":
                 store.clear(what)
             print(f"cleared {what if what != 'all' else 'features, answers, aliases and weights'}")
@@ -338,6 +347,17 @@ def _check_name(name: str | None) -> None:
     """Raise Blip2Error where what is to be bound is no variable's name."""
     if name and (not name.isidentifier() or keyword.iskeyword(name)):
         raise Blip2Error(f"-o takes a variable's name, and {name!r} is none")
+
+
+def _query(words: list[str], cell: str | None, names: dict[str, Any]) -> Any:
+    """What a line searches for: a text, or an expression that gives a picture."""
+    if len(words) != 1 or cell is not None:
+        raise Blip2Error(
+            "search takes one text in quotes, or one picture: %blip2 search df.image "
+            '"a dog on a beach"'
+        )
+    found = target(words[0], names)[0]
+    return with_variables(found, names) if words[0][0] in "\"'" else found
 
 
 def _of_measures(options: argparse.Namespace) -> dict[str, Any]:

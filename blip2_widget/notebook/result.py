@@ -21,6 +21,7 @@ from blip2_widget.data.frames import (
     long_frame,
     probability_frame,
     rows_of,
+    take_rows,
     wide_frame,
 )
 from blip2_widget.errors import Blip2Error
@@ -130,6 +131,17 @@ class Result:
     def agreement(self) -> pd.DataFrame:
         """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
+
+    @property
+    def found(self) -> Any:
+        """The rows of `df` that a search has found, best first, once it has ended.
+
+        Raises Blip2Error as `wait`, and where nothing was searched for.
+        """
+        if self.board.found is None:
+            raise Blip2Error('nothing was searched for here; write %blip2 search df.image "a dog"')
+        self.wait()
+        return take_rows(self.df, self.board.found())
 
     def probabilities(self) -> pd.DataFrame:
         """Each choice's probability as a column, for `df.join`: one line a row, with its index.

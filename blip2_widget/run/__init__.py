@@ -9,16 +9,19 @@ from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.records import Record, records_of
 from blip2_widget.run.reviews import Action, ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
+from blip2_widget.run.searching import RERANKED, KeptVectors, Query, Searching
 from blip2_widget.run.templates import columns_in, escaped, fill, no_such_column, quoted
 from blip2_widget.run.worker import Worker
 
 __all__ = [
+    "RERANKED",
     "Action",
     "Board",
     "Cell",
     "Chats",
     "Embedding",
     "Fit",
+    "KeptVectors",
     "MakeRun",
     "Matching",
     "Measure",
@@ -26,10 +29,12 @@ __all__ = [
     "Pictures",
     "Progress",
     "Prompt",
+    "Query",
     "Record",
     "ReviewOf",
     "Reviews",
     "Run",
+    "Searching",
     "Target",
     "Turn",
     "Worker",

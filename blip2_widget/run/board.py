@@ -38,6 +38,8 @@ class Board:
         #: What a gallery shows while a person looks at nothing else, in the words of its `show`.
         #: For something else another dict is put here, and rows are announced.
         self.query: dict[str, Any] = {}
+        #: The rows that a search has found, best first; None where nothing is searched for.
+        self.found: Callable[[], Sequence[int]] | None = None
         self.runs: list[Run | Measuring] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []

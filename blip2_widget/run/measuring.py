@@ -246,6 +246,7 @@ class Measuring:
             self._grow()
         else:
             self.measure.finish(engine, dict(self.pictures.keys), self._aid(cancel, {}))
+            self._announce(self._rows)
         return True
 
     @property

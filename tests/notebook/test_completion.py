@@ -37,6 +37,8 @@ def completed(shell: InteractiveShell, text: str, cursor: int | None = None) -> 
         ('%blip2 ask df.image "how many?" --no', ["--no-cache"]),
         ("%blip2 caption df.image -m ", names()),
         ("%blip2 caption df.image --model opt-2", ["opt-2.7b", "opt-2.7b-coco"]),
+        ("%blip2 match df.image -m ", names("match")),
+        ("%blip2 search df.image -m itm", ["itm-vit-g", "itm-vit-g-coco"]),
         ("%blip2 use -m opt-2.7b-", ["opt-2.7b-coco"]),
         ("%blip2 use -m flan-t5-xx", ["flan-t5-xxl"]),
         ("%blip2 use -m d", ["demo"]),

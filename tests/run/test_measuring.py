@@ -163,10 +163,10 @@ def test_features_are_those_of_the_engine_and_of_captions(
     engines = [each.engine for each in own_session.manager.resident()]
     assert isinstance(engines[0], Engine)
     expected = engines[0].encode([Image.open(path).convert("RGB") for path in paths[:2]]).numpy()
-    monkeypatch.setattr(own_session.manager, "hold", refuse)
-    good = blip2_widget.embed(paths[:2], model="demo", variant="cpu-fp32")
+    with monkeypatch.context() as patch:
+        patch.setattr(own_session.manager, "hold", refuse)
+        good = blip2_widget.embed(paths[:2], model="demo", variant="cpu-fp32")
     assert good.dtype == np.float32 and good == pytest.approx(expected, abs=1e-5)
-    monkeypatch.undo()
     found = blip2_widget.embed(images, model="demo", variant="cpu-fp32")
     assert np.isnan(found[1]).all() and (found[[0, 2, 3]] == good[[0, 1, 0]]).all()
     pooled = blip2_widget.embed(images, pooled=True, model="demo", variant="cpu-fp32")
@@ -183,7 +183,7 @@ def test_features_of_a_checkpoint_that_matches(paths: list[str], own_session: Se
 
 
 def test_what_cannot_be_embedded_is_said(paths: list[str]) -> None:
-    with pytest.raises(Blip2Error, match="1 of 1 pictures failed; the first, gone.png"):
+    with pytest.raises(Blip2Error, match=r"1 of 1 pictures failed; the first, gone\.png"):
         blip2_widget.embed(["gone.png"])
     with pytest.raises(Blip2Error, match="1 of 2 pictures failed"):
         blip2_widget.embed([paths[0], None], on_error="raise")
