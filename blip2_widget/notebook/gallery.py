@@ -167,6 +167,12 @@ class Gallery(anywidget.AnyWidget):
         )
         return self
 
+    def catch_up(self) -> None:
+        """Show at once what changed by now, and in what order the board wants it."""
+        self._send_changes()
+        self._show_what_is_wanted()
+        self._refresh_now()
+
     # --- from the page ------------------------------------------------------------------------
 
     def _receive(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
@@ -519,13 +525,12 @@ class Gallery(anywidget.AnyWidget):
         """Rows may have come to pass the query, or to pass it no more."""
         with self._lock:
             self._stale = None
+        self._later(self._refresh_now, self._searcher)
 
-        def refresh() -> None:
-            with self._showing:
-                self._view.refresh()
-                self._show()
-
-        self._later(refresh, self._searcher)
+    def _refresh_now(self) -> None:
+        with self._showing:
+            self._view.refresh()
+            self._show()
 
     def _send_rows(self, rows: Iterable[int]) -> None:
         listed = sorted(rows)

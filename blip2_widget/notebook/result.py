@@ -206,6 +206,8 @@ class Result:
                 f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
                 f"and {again} goes on from there"
             ) from None
+        if self.board.query and self._galleries:
+            self.gallery.catch_up()
         if self._asking.raises and len(errors := self.errors):
             first = errors.iloc[0]
             raise Blip2Error(

@@ -34,7 +34,7 @@ def completed(shell: InteractiveShell, text: str, cursor: int | None = None) -> 
         ("%blip2 ask df.image -", OPTIONS),
         ("%blip2 ask df.image --", [name for name in OPTIONS if name.startswith("--")]),
         ("%blip2 ask df.image --mo", ["--model", "--models"]),
-        ('%blip2 ask df.image "how many?" --no', ["--no-cache"]),
+        ('%blip2 ask df.image "how many?" --no', ["--no-cache", "--no-rerank"]),
         ("%blip2 caption df.image -m ", names()),
         ("%blip2 caption df.image --model opt-2", ["opt-2.7b", "opt-2.7b-coco"]),
         ("%blip2 match df.image -m ", names("match")),

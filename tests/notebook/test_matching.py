@@ -32,8 +32,8 @@ def test_a_line_matches_and_shows_the_best_first(run: RunCell, shell: Interactiv
     ]
     assert list(fits.df.columns)[-4:] == columns and fits.df[columns].notna().all().all()
     assert fits.df["match: a teal rectangle"].between(0, 1).all()
-    best = fits.df["match: a teal rectangle"].argsort()[::-1]
-    assert list(fits.gallery.filtered) == list(best)
+    best = fits.df["match: a teal rectangle"].sort_values(ascending=False, kind="stable")
+    assert list(fits.gallery.filtered) == list(best.index)
     cell = "%%blip2 match df.image -o again --wait -q\na {@colour} rectangle\na {kind}"
     assert run(cell).galleries == 0
     pd.testing.assert_frame_equal(shell.user_ns["again"].df, fits.df)
