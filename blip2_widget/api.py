@@ -27,6 +27,7 @@ from blip2_widget.run import (
     Board,
     Chats,
     Embedding,
+    Fit,
     KeptVectors,
     Matching,
     Measure,
@@ -252,7 +253,7 @@ def match(
     `images` is as in `caption`; `texts` is one text or several, with `{column}` for the row's
     value. Each has two columns: "match: TEXT" is the probability that it fits, from 0 to 1, of a
     model that reads picture and text together; "similarity: TEXT" compares what each is by itself,
-    from -1 to 1. The gallery shows the best match of the first text first.
+    from -1 to 1. The gallery shows the best match of the first text first, and so does `.found`.
 
     `model` is a checkpoint that matches ("itm-vit-g", "demo-retrieval"). Of the options of `ask`
     those are known that say which rows, which frame, which variant, how many at a time, and what is
@@ -278,6 +279,7 @@ def match(
         for kind in ("match", "similarity")
     ]
     board.query = {"sort": f"column:{shown[0]}", "descending": True}
+    board.found = lambda: _best_first(matching.fits[0])
     board.measure(measuring.start() if start else measuring)
     return Result(board, [asking], started=start)
 
@@ -494,7 +496,13 @@ def _matching_model(model: str | None) -> str:
     return DEFAULT_RETRIEVAL
 
 
-def _number_of(found: Mapping[int, Any], kind: str) -> Callable[[int], float | None]:
+def _best_first(fits: Mapping[int, Fit]) -> list[int]:
+    """The rows that a text was matched with, by how well it fits."""
+    now = dict(fits)  # to which the worker's thread may be adding
+    return sorted(now, key=lambda row: (-now[row].match, row))
+
+
+def _number_of(found: Mapping[int, Fit], kind: str) -> Callable[[int], float | None]:
     """Gives a row's number of that kind, None while there is none."""
     return lambda row: getattr(found.get(row), kind, None)
 

@@ -335,8 +335,8 @@ def _unreachable(checkpoint: Checkpoint, error: Exception) -> Blip2Error:
     bundled = "demo-retrieval" if matches else "demo"
     return Blip2Error(
         f"{checkpoint.source} is not on this disk and {why}; write -m {bundled} for the bundled "
-        f"demo checkpoint, or -m FOLDER for one that save_pretrained wrote, or put the weights into "
-        f"{constants.HF_HUB_CACHE}"
+        "demo checkpoint, or -m FOLDER for one that save_pretrained wrote, or put the weights "
+        f"into {constants.HF_HUB_CACHE}"
     )
 
 

@@ -134,9 +134,10 @@ class Result:
 
     @property
     def found(self) -> Any:
-        """The rows of `df` that a search has found, best first, once it has ended.
+        """The rows of `df` that a search has found, best first, once it has ended; where texts were
+        matched, all that could be, by the first text.
 
-        Raises Blip2Error as `wait`, and where nothing was searched for.
+        Raises Blip2Error as `wait`, and where nothing was searched for or matched.
         """
         if self.board.found is None:
             raise Blip2Error('nothing was searched for here; write %blip2 search df.image "a dog"')

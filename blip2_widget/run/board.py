@@ -38,7 +38,7 @@ class Board:
         #: What a gallery shows while a person looks at nothing else, in the words of its `show`.
         #: For something else another dict is put here, and rows are announced.
         self.query: dict[str, Any] = {}
-        #: The rows that a search has found, best first; None where nothing is searched for.
+        #: The rows that were found or matched, best first; None where nothing was to be.
         self.found: Callable[[], Sequence[int]] | None = None
         self.runs: list[Run | Measuring] = []
         self._places: list[tuple[Run, int]] = []

@@ -170,6 +170,11 @@ class Measuring:
         self._listeners.append(listener)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do, or it was stopped."""
+        return self._finished.is_set()
+
+    @property
     def progress(self) -> Progress:
         """How far it is, now; counts are of rows."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -10,6 +12,7 @@ import blip2_widget
 from blip2_widget import demo
 from blip2_widget.model import DEFAULT_RETRIEVAL
 from blip2_widget.notebook.reports import models_frame
+from blip2_widget.notebook.snapshot import settled, snapshot_html
 from blip2_widget.session import Session
 from tests.notebook.conftest import RunCell
 
@@ -33,7 +36,7 @@ def test_a_line_matches_and_shows_the_best_first(run: RunCell, shell: Interactiv
     assert list(fits.df.columns)[-4:] == columns and fits.df[columns].notna().all().all()
     assert fits.df["match: a teal rectangle"].between(0, 1).all()
     best = fits.df["match: a teal rectangle"].sort_values(ascending=False, kind="stable")
-    assert list(fits.gallery.filtered) == list(best.index)
+    assert list(fits.gallery.filtered) == list(best.index) == list(fits.found.index)
     cell = "%%blip2 match df.image -o again --wait -q\na {@colour} rectangle\na {kind}"
     assert run(cell).galleries == 0
     pd.testing.assert_frame_equal(shell.user_ns["again"].df, fits.df)
@@ -52,6 +55,20 @@ def test_a_line_searches_by_text_and_by_picture(run: RunCell, shell: Interactive
         assert shell.user_ns["like"].found.index[0] == 3
     printed = run('%blip2 search df.image "a circle" --dry-run').text
     assert printed.startswith("8 pictures") and "demo-retrieval" in printed
+
+
+def test_a_saved_page_shows_the_best_with_their_numbers(own_session: Session) -> None:
+    own_session.defaults.model = "demo"
+    frame = demo.samples().head(8)
+    result = blip2_widget.search(frame.image, "a teal rectangle", n=3, frame=frame, start=False)
+    (measuring,) = result.board.runs
+    assert not settled(result.board)
+    measuring.start().wait(60)
+    assert settled(result.board)
+    page = snapshot_html(result.board)
+    names = [Path(path).name for path in result.found.image]
+    assert sorted(names, key=page.index) == names and page.count("<img") == 3
+    assert page.count("rank: a teal rectangle") == 3 and "and 5 more" in page
 
 
 def test_what_was_asked_later_is_asked_by_a_model_that_answers(run: RunCell) -> None:
