@@ -392,6 +392,8 @@ def _plan(result: Result) -> str:
     board = result.board
     total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
     names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
+    if not board.prompts and board.runs:
+        return f"{len(board)} pictures: {total - stored} to look at with {', '.join(names)}"
     return (
         f"{len(board)} pictures, {total} answers: {stored} stored already, "
         f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")

@@ -238,8 +238,7 @@ class Measuring:
                     self._end("done")
             return not self._finished.is_set()
         self._open(cancel)
-        keys = {row: self.pictures.keys[row] for row in self._taken}
-        self._settle(self.measure.stored(keys), cached=True)
+        self._settle(self.measure.stored(self._known(self._taken)), cached=True)
         if not self._taken and not self._is_at_the_end:
             self._grow()
             return True
@@ -304,16 +303,17 @@ class Measuring:
         self.pictures.open_ahead(ahead)
 
     def _compute(self, engine: Engine, cancel: threading.Event) -> None:
+        # Another run over these pictures may have forgotten a row: it stays, and is opened again.
+        keys = self._known(self._taken)
         rows_of: dict[str, list[int]] = {}
-        for row in self._taken:
-            rows_of.setdefault(self.pictures.keys[row], []).append(row)
-        keys = {row: key for key, rows in rows_of.items() for row in rows}
+        for row, key in keys.items():
+            rows_of.setdefault(key, []).append(row)
         wrong = self.measure.compute(engine, keys, self._aid(cancel, rows_of))
         for row, message in wrong.items():
             self._fail_row(row, ImageError("unexpected", message))
         with self._lock:
-            self._computed += len(self._taken)
-        self._settle(list(self._taken), cached=False)
+            self._computed += len(keys)
+        self._settle(keys, cached=False)
 
     def _aid(self, cancel: threading.Event, rows_of: Mapping[str, Sequence[int]]) -> Aid:
         def failed(key: str, error: Exception) -> None:

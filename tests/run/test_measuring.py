@@ -17,6 +17,7 @@ from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine, RetrievalEngine
 from blip2_widget.notebook.result import Result
+from blip2_widget.run import Measuring
 from blip2_widget.session import Session
 
 TEXTS = ["a red circle", "two triangles and a blue rectangle"]
@@ -180,6 +181,37 @@ def test_features_of_a_checkpoint_that_matches(paths: list[str], own_session: Se
     images = [Image.open(path).convert("RGB") for path in paths]
     expected = resident.retrieval.result().embed_images(images)
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_an_interrupt_keeps_what_was_embedded(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, cancelled, encoded = threading.Event(), threading.Event(), []
+    encode, cancel = Engine.encode, Measuring.cancel
+
+    def slow(engine: Engine, images: Any, between: Any) -> Any:
+        encoded.append(len(images))
+        if len(encoded) == 2:
+            reached.set()
+            assert cancelled.wait(60)
+        return encode(engine, images, between)
+
+    def interrupted(_measuring: Measuring, _timeout: float) -> bool:
+        assert reached.wait(60)
+        raise KeyboardInterrupt
+
+    def told(measuring: Measuring) -> None:
+        cancel(measuring)
+        cancelled.set()
+
+    monkeypatch.setattr(Engine, "encode", slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(Measuring, "wait", interrupted)
+        patch.setattr(Measuring, "cancel", told)
+        with pytest.raises(Blip2Error, match="interrupted with 2 of 6 pictures; running it again"):
+            blip2_widget.embed(paths, batch_size=2)
+    assert not np.isnan(blip2_widget.embed(paths, batch_size=2)).any()
+    assert encoded == [2, 2, 2, 2]
 
 
 def test_what_cannot_be_embedded_is_said(paths: list[str]) -> None:
