@@ -1,14 +1,25 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
-`%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare` and
-`explore` are the same in Python. Importing this package imports neither torch nor transformers.
+`%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
+`match` and `search` are the same in Python, and `embed` gives features. Importing this package
+imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blip2_widget.api import ask, caption, chat, compare, explore, import_answers
+from blip2_widget.api import (
+    ask,
+    caption,
+    chat,
+    compare,
+    embed,
+    explore,
+    import_answers,
+    match,
+    search,
+)
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:
@@ -22,9 +33,12 @@ __all__ = [
     "caption",
     "chat",
     "compare",
+    "embed",
     "explore",
     "import_answers",
     "load_ipython_extension",
+    "match",
+    "search",
 ]
 
 

@@ -4,26 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from blip2_widget.data.frames import row_values, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
-from blip2_widget.model import GenerationSettings, locate, parse, preset_named
-from blip2_widget.run import Board, Chats, Pictures, Prompt, Run, columns_in, fill
+from blip2_widget.model import (
+    DEFAULT_RETRIEVAL,
+    GenerationSettings,
+    Task,
+    locate,
+    names,
+    parse,
+    preset_named,
+)
+from blip2_widget.run import (
+    Board,
+    Chats,
+    Embedding,
+    Fit,
+    KeptVectors,
+    Matching,
+    Measure,
+    Measuring,
+    Pictures,
+    Prompt,
+    Query,
+    Run,
+    Searching,
+    columns_in,
+    fill,
+)
 from blip2_widget.session import current
 from blip2_widget.store import Store
 from blip2_widget.texts import whole
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from blip2_widget.formats import Imported
     from blip2_widget.notebook.result import Result
 
 #: Seconds between looks at the interrupt while waiting.
 _TICK = 0.1
+
+#: A measure, of whichever kind.
+Measured = TypeVar("Measured", bound=Measure)
 
 #: One prompt, several, or several by name.
 Prompts = str | Sequence[str] | Mapping[str, str]
@@ -139,10 +171,10 @@ def _caption(name: str, prompt: str | None, **options: Any) -> Prompt:
     return Prompt(name, prompt, "caption")
 
 
-def _check_texts(texts: Sequence[object]) -> None:
+def _check_texts(texts: Sequence[object], what: str = "a question") -> None:
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise Blip2Error(f"a question must be a text that is not empty, not {text!r}")
+            raise Blip2Error(f"{what} must be a text that is not empty, not {text!r}")
 
 
 def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
@@ -208,6 +240,187 @@ def compare(
     return Result(board.put_probabilities(), askings, started=start)
 
 
+def match(
+    images: Any,
+    texts: str | Sequence[str],
+    *,
+    model: str | None = None,
+    title: str | None = None,
+    start: bool = True,
+    **options: Any,
+) -> Result:
+    """How well each of some texts fits every picture of a column.
+
+    `images` is as in `caption`; `texts` is one text or several, with `{column}` for the row's
+    value. Each has two columns: "match: TEXT" is the probability that it fits, from 0 to 1, of a
+    model that reads picture and text together; "similarity: TEXT" compares what each is by itself,
+    from -1 to 1. The gallery shows the best match of the first text first, and so does `.found`.
+
+    `model` is a checkpoint that matches ("itm-vit-g", "demo-retrieval"). Of the options of `ask`
+    those are known that say which rows, which frame, which variant, how many at a time, and what is
+    done about the store and errors. Returns and raises as `caption`.
+    """
+    from blip2_widget.notebook.result import Result
+
+    column, asking = _asking(images, **options)
+    wanted = [texts] if isinstance(texts, str) else list(dict.fromkeys(texts))
+    if not wanted:
+        raise Blip2Error('there is nothing to match; give a text: "a dog on a beach"')
+    _check_texts(wanted, "a text to match")
+    per_row = [asking.texts(Prompt(text, text.strip(), "question")) for text in wanted]
+    measuring, matching = asking.measuring(
+        lambda *checkpoint, **how: Matching(*checkpoint, texts=per_row, **how),
+        model=_matching_model(model),
+        title=title,
+    )
+    board = Board(column, measuring.pictures, measuring.title)
+    shown = [
+        board.put(f"{kind}: {text}", _number_of(found, kind))
+        for text, found in zip(wanted, matching.fits, strict=True)
+        for kind in ("match", "similarity")
+    ]
+    board.query = {"sort": f"column:{shown[0]}", "descending": True}
+    board.found = lambda: _best_first(matching.fits[0])
+    board.measure(measuring.start() if start else measuring)
+    return Result(board, [asking], started=start)
+
+
+def search(
+    images: Any,
+    query: Any,
+    *,
+    n: int = 20,
+    rerank: bool = True,
+    model: str | None = None,
+    title: str | None = None,
+    start: bool = True,
+    **options: Any,
+) -> Result:
+    """The n pictures of a column that are nearest to a text or to another picture, best first.
+
+    `images` is as in `caption`. `query` is a text; or a picture: a path, a URL, bytes, an array, a
+    Pillow image, or the number of one of the column's rows, counted from 0. A text that is the path
+    of a file is that file.
+
+    "similarity: …" is how near each is, from -1 to 1, and "rank: …" its place, from 1; the gallery
+    shows those that are found, and until then all as they come. For a text the first 16 come in the
+    order of "match: …", the probability that it fits (see `match`), unless `rerank` is False.
+    `.found` is their rows of the frame in order. Other options, returns and raises as `match`.
+    """
+    from blip2_widget.notebook.result import Result
+
+    at_least_one(n=n)
+    column, asking = _asking(images, **options)
+    name, wanted = _query(query, column)
+    kept = current().vectors if asking.cache else KeptVectors()
+    measuring, searching = asking.measuring(
+        lambda *checkpoint, **how: Searching(
+            *checkpoint,
+            query=wanted,
+            count=n,
+            rerank=rerank,
+            rows=len(column.values),
+            kept=kept,
+            **how,
+        ),
+        model=_matching_model(model),
+        title=title,
+    )
+    board = Board(column, measuring.pictures, measuring.title)
+    rank = board.put(f"rank: {name}", lambda row: searching.ranks.get(row))
+    near = board.put(f"similarity: {name}", lambda row: searching.nearness.get(row))
+    if rerank and wanted.text is not None:
+        board.put(f"match: {name}", lambda row: searching.matches.get(row))
+    board.query = {"sort": f"column:{near}", "descending": True}
+    board.found = lambda: searching.found
+
+    def show_found(_rows: Iterable[int]) -> None:
+        if searching.is_finished:
+            ranked = [{"key": f"column:{rank}", "min": 1}]
+            board.query = {"filters": ranked, "sort": f"column:{rank}"}
+
+    measuring.subscribe(show_found)  # before the board, whose galleries then look at the query
+    board.measure(measuring.start() if start else measuring)
+    return Result(board, [asking], started=start)
+
+
+def _query(query: Any, column: Column) -> tuple[str, Query]:
+    """What is searched for, and what it is called. Raises Blip2Error."""
+    if isinstance(query, str) and not _is_address(query):
+        _check_texts([query], "what is searched for")
+        if columns_in(query):
+            raise Blip2Error(
+                "one text is searched for on all rows, so it has no {column}; write {{ and }} for "
+                "the braces themselves"
+            )
+        text = fill(query, str).strip()
+        return text, Query(text=text)
+    row = 0
+    if isinstance(query, Integral) and not isinstance(query, bool):
+        row = int(query)
+        if not 0 <= row < len(column.values):
+            raise Blip2Error(f"there is no row {row}; rows go from 0 to {len(column.values) - 1}")
+    else:
+        column = read_column([query])
+    session = current()
+    picture = Pictures(column, session.store, session.defaults.limits).load(row)
+    is_file = column.address(row) != str(column.index[row])
+    return column.labels[row] if is_file else f"picture {column.index[row]}", Query(picture=picture)
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is the address of a picture."""
+    if "://" in text or text.startswith("data:"):
+        return True
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # too long for a path, no such home, NUL
+        return False
+
+
+def embed(
+    images: Any,
+    *,
+    pooled: bool = False,
+    model: str | None = None,
+    **options: Any,
+) -> NDArray[np.float32]:
+    """The Q-Former's features of every picture of a column, for clustering and the like.
+
+    `images` is as in `caption`. Returns (rows, query tokens, width) in fp32, 32 by 768 for the
+    published checkpoints, or with `pooled` their mean over the query tokens, (rows, width); NaN on
+    rows whose picture cannot be read. `model` is any checkpoint; the options are those of `match`.
+
+    Blocks; where it is interrupted, what was computed is stored and need not be again, and so are
+    features that captions and questions were computed from. Raises Blip2Error where no picture can
+    be read, or with on_error="raise" where one cannot, and where no model can run.
+    """
+    column, asking = _asking(images, **options)
+    measuring, embedding = asking.measuring(
+        lambda *checkpoint, **how: Embedding(*checkpoint, pooled=pooled, **how),
+        model=model or asking.model,
+        task=None,
+    )
+    measuring.start()
+    try:
+        while not measuring.wait(_TICK):
+            pass
+    except KeyboardInterrupt:
+        measuring.cancel()
+        raise Blip2Error(
+            f"interrupted with {measuring.progress.done} of {len(column.values)} pictures; "
+            + ("running it again goes on from there" if asking.cache else "nothing was stored")
+        ) from None
+    errors = measuring.pictures.errors
+    if errors and (asking.raises or len(errors) == len(column.values)):
+        row = min(errors)
+        raise Blip2Error(
+            f"{len(errors)} of {len(column.values)} pictures failed; the first, "
+            f"{column.labels[row]}: {errors[row]}"
+        )
+    return embedding.array(len(column.values))
+
+
 def import_answers(
     path: str | Path,
     images: Any = None,
@@ -271,6 +484,33 @@ def _run(
     board = Board(column, run.pictures, run.title)
     board.add(run.start() if start else run)
     return Result(board.put_probabilities(), [asking], started=start)
+
+
+def _matching_model(model: str | None) -> str:
+    """The checkpoint that matches: the one that is named, or what stands in for the default."""
+    if model is not None:
+        return model
+    default = current().defaults.model
+    if default == "demo":
+        return "demo-retrieval"
+    with suppress(Blip2Error):
+        checkpoint = parse(default)
+        if checkpoint.source.removeprefix("Salesforce/blip2-") in names("match"):
+            return default
+        if checkpoint.is_folder and locate(checkpoint, None).task == "match":
+            return default
+    return DEFAULT_RETRIEVAL
+
+
+def _best_first(fits: Mapping[int, Fit]) -> list[int]:
+    """The rows that a text was matched with, by how well it fits."""
+    now = dict(fits)  # to which the worker's thread may be adding
+    return sorted(now, key=lambda row: (-now[row].match, row))
+
+
+def _number_of(found: Mapping[int, Fit], kind: str) -> Callable[[int], float | None]:
+    """Gives a row's number of that kind, None while there is none."""
+    return lambda row: getattr(found.get(row), kind, None)
 
 
 def _asking(
@@ -512,6 +752,39 @@ class Asking:
         if plan.refusal is not None and run.count_stored() < run.progress.total:
             raise plan.refusal
         return run
+
+    def measuring(
+        self,
+        make: Callable[..., Measured],
+        *,
+        model: str,
+        task: Task | None = "match",
+        title: str | None = None,
+    ) -> tuple[Measuring, Measured]:
+        """What measures the pictures and is not started yet, and the measure that `make` makes of a
+        checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
+        session = current()
+        located = locate(parse(model), task)
+        variant = self.variant
+        if located.task == "match" and variant == session.defaults.variant and "int" in variant:
+            variant = "auto"  # what quantises language models says nothing of one that has none
+        plan = session.manager.plan(located, variant)
+        measure = make(located, plan.variant, self.store, refresh=self.refresh)
+        measuring = Measuring(
+            self.column,
+            measure,
+            title=title or self.column.name or "pictures",
+            located=located,
+            variant=plan.variant,
+            manager=session.manager,
+            store=self.store,
+            worker=session.worker,
+            batch_size=self.batch_size,
+            limits=session.defaults.limits,
+        )
+        if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
+            raise plan.refusal
+        return measuring, measure
 
 
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:

@@ -9,7 +9,7 @@ from typing import Any
 
 from blip2_widget.images import Limits
 from blip2_widget.model import DEFAULT, KeptWeights, ModelManager
-from blip2_widget.run import Worker
+from blip2_widget.run import KeptVectors, Worker
 from blip2_widget.store import Store, default_path, open_store
 
 
@@ -54,6 +54,7 @@ class Session:
     defaults: Defaults = field(default_factory=Defaults)
     manager: ModelManager = field(default_factory=lambda: ModelManager(weights=_weights()))
     worker: Worker = field(default_factory=Worker)
+    vectors: KeptVectors = field(default_factory=KeptVectors)
 
     @cached_property
     def store(self) -> Store:

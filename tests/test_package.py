@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "index": set(),
     "store": set(),
     "model": {"demo"},
-    "run": {"images", "model", "store"},
+    "run": {"images", "index", "model", "store"},
     "scores": set(),
     "data": {"images", "run", "scores"},
     "formats": {"images", "run", "store"},
@@ -91,14 +91,17 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "caption",
         "chat",
         "compare",
+        "embed",
         "explore",
         "import_answers",
         "load_ipython_extension",
+        "match",
+        "search",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
     assert all(
         getattr(blip2_widget, name).__doc__
-        for name in ("ask", "caption", "chat", "compare", "explore", "import_answers")
+        for name in set(blip2_widget.__all__) - {"__version__", "load_ipython_extension"}
     )
 
 

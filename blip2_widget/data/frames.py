@@ -121,7 +121,7 @@ def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    asked = [run.settings for run in board.runs]
+    asked = [board.run_of(at).settings for at in range(len(board.prompts))]
     more = ["choices"] * any(each.choices for each in asked)
     more += ["alternatives"] * any(each.k > 1 for each in asked)
     lines = []

@@ -171,13 +171,16 @@ def parse(name: str) -> Checkpoint:
     )
 
 
-def locate(checkpoint: Checkpoint, task: Task = "answer") -> Located:
-    """Find a checkpoint's configuration, revision and sizes; downloads no weights.
+def locate(checkpoint: Checkpoint, task: Task | None = "answer") -> Located:
+    """Find a checkpoint's configuration, revision and sizes; downloads no weights. None takes it
+    for whichever task it is.
 
     What is on disk is taken as it is, without asking the Hub. Otherwise config.json is fetched.
     Raises Blip2Error in one line where the Hub is offline, unreachable or lacks the checkpoint, and
     where the checkpoint is for another task: before anything is asked of the Hub, if it is known.
     """
+    if task is None:
+        return _locate(checkpoint)
     short = checkpoint.source.removeprefix("Salesforce/blip2-")
     if short in (RETRIEVAL if task == "answer" else PUBLISHED):
         raise _for_another(checkpoint, task)
@@ -334,10 +337,12 @@ def _unreachable(checkpoint: Checkpoint, error: Exception) -> Blip2Error:
         why = "HF_HUB_OFFLINE is set"
     if isinstance(error, OSError) and error.errno == 28:
         return Blip2Error("the disk is full; free some space, or move the Hub's cache by HF_HOME")
+    matches = checkpoint.source.removeprefix("Salesforce/blip2-") in RETRIEVAL
+    bundled = "demo-retrieval" if matches else "demo"
     return Blip2Error(
-        f"{checkpoint.source} is not on this disk and {why}; write -m demo for the bundled demo "
-        f"checkpoint, or -m FOLDER for one that save_pretrained wrote, or put the weights into "
-        f"{constants.HF_HUB_CACHE}"
+        f"{checkpoint.source} is not on this disk and {why}; write -m {bundled} for the bundled "
+        "demo checkpoint, or -m FOLDER for one that save_pretrained wrote, or put the weights "
+        f"into {constants.HF_HUB_CACHE}"
     )
 
 

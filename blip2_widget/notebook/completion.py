@@ -53,11 +53,13 @@ def complete(context: CompletionContext) -> SimpleMatcherResult:
 def _offers(before: list[str], token: str) -> list[str]:
     if not before:
         return list(SUBCOMMANDS)
+    if before[-1] in ("-m", "--model") and before[0] in ("match", "search"):
+        return names("match")
     if before[-1] in _VALUES:
         return list(_VALUES[before[-1]]())
     if token.startswith("-"):
         return [name for action in PARSER._actions for name in action.option_strings]
-    if before[0] in ("caption", "ask", "chat") and "." in token:
+    if before[0] in ("caption", "ask", "chat", "match", "search") and "." in token:
         # Jedi, which completes attributes elsewhere, does not know a magic's line as Python.
         shell = get_ipython()
         return shell.Completer.attr_matches(token) if shell else []

@@ -117,6 +117,8 @@ class Gallery(anywidget.AnyWidget):
             for name in ("desk", "searcher", "opener")
         )
         self._shown_last = self._view.shown()
+        #: What the board wants shown, and the query that it was shown as.
+        self._wanted: tuple[dict[str, Any], Any] = ({}, self._shown_last["query"])
         #: What is left out of what is synced, and the number it is known by.
         self._left_out: tuple[int, dict[str, Any]] = (0, {})
         super().__init__(
@@ -129,6 +131,7 @@ class Gallery(anywidget.AnyWidget):
         self.set_trait("filtered", range(len(board)))
         _answer_in_subshells(self.comm)
         self.on_msg(self._receive)
+        self._show_what_is_wanted()
         board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
 
@@ -164,6 +167,12 @@ class Gallery(anywidget.AnyWidget):
             }
         )
         return self
+
+    def catch_up(self) -> None:
+        """Show at once what changed by now, and in what order the board wants it."""
+        self._send_changes()
+        self._show_what_is_wanted()
+        self._refresh_now()
 
     # --- from the page ------------------------------------------------------------------------
 
@@ -484,6 +493,8 @@ class Gallery(anywidget.AnyWidget):
             self._timer = None
         if self._take_numbers():
             self._sync()
+        if self._board.query != self._wanted[0]:
+            self._later(self._show_what_is_wanted, self._searcher)
         keys = self._board.pictures.keys
         self._reviews.load(key for key in map(keys.get, rows) if key is not None)
         with self._lock:
@@ -493,6 +504,17 @@ class Gallery(anywidget.AnyWidget):
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
         self.progress = synced_progress(self._board.progress)
+
+    def _show_what_is_wanted(self) -> None:
+        """Show what the board wants to be shown, unless a person looks at something else."""
+        query = self._board.query
+        if query == self._wanted[0]:
+            return
+        with self._showing:
+            untouched = self._shown_last["query"] == self._wanted[1]
+            if untouched:
+                self.show(**query)
+            self._wanted = (query, self._shown_last["query"] if untouched else None)
 
     def _take_numbers(self) -> bool:
         """Show what was computed of the rows; whether there is any that was not shown before."""
@@ -507,13 +529,12 @@ class Gallery(anywidget.AnyWidget):
         """Rows may have come to pass the query, or to pass it no more."""
         with self._lock:
             self._stale = None
+        self._later(self._refresh_now, self._searcher)
 
-        def refresh() -> None:
-            with self._showing:
-                self._view.refresh()
-                self._show()
-
-        self._later(refresh, self._searcher)
+    def _refresh_now(self) -> None:
+        with self._showing:
+            self._view.refresh()
+            self._show()
 
     def _send_rows(self, rows: Iterable[int]) -> None:
         listed = sorted(rows)

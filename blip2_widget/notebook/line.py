@@ -27,6 +27,10 @@ SUBCOMMANDS = {
     "explore": "look at pictures without a model:  %blip2 explore df",
     "compare": 'answers side by side:  %blip2 compare df.image "a photo of" --variants '
     "cpu-fp32,cpu-int8",
+    "match": "how well texts fit pictures, the best first:  %blip2 match df.image "
+    '"a dog on a beach"',
+    "search": "find the pictures nearest to a text or a picture:  %blip2 search df.image "
+    '"a dog on a beach" -n 20',
     "retry": "ask again what failed or was stopped, of a result or of the last one:  "
     "%blip2 retry dogs",
     "score": "score answers against references, worst first:  %blip2 score dogs --refs df.answer",
@@ -44,6 +48,11 @@ SUBCOMMANDS = {
 #: What `cache clear` can clear; weights are those that were quantised. What was imported is not
 #: among all, since nothing can compute it again.
 CLEARED = ("answers", "features", "imported", "weights", "all")
+
+#: The options that match and search know of those of `ask`, in the words of the Python API.
+MEASURES = (
+    *("model", "variant", "n", "sample", "seed", "batch_size", "refresh", "cache", "on_error"),
+)
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
@@ -145,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--variant", type=_bare, help="auto, or one such as cpu-bf16 or cuda-int4")
     add("--models", type=_listed, metavar="M,M", help="compare: checkpoints, with commas between")
     add("--variants", type=_listed, metavar="V,V", help="compare: variants, with commas between")
-    add("-n", type=int, help="only the first N rows")
+    add("-n", type=int, help="only the first N rows; search: find N, of all (20)")
     add("--sample", type=int, metavar="N", help="only N rows, drawn at random (with --seed)")
     add("--seed", type=int, help="makes a random choice repeatable")
     add("--batch-size", type=int, metavar="N", help="answers computed at a time")
@@ -168,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--refresh", action="store_true", help="compute again what is stored")
     add("--no-cache", action="store_true", help="neither read nor write the store")
     add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
+    add("--no-rerank", action="store_true", help="search: by similarity alone, without matching")
     add("--refs", metavar="COLUMN", help="score: the right texts, one or several a row")
     add("--rule", choices=["vqa", "gqa"], default="vqa", help="score: whose rule is right")
     add("--spice", action="store_true", help="score: SPICE too, which takes long")
@@ -222,6 +232,7 @@ _OF = {
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
     **dict.fromkeys(("format", "column"), ("export", "import")),
     "overwrite": ("export",),
+    "no_rerank": ("search",),
     **dict.fromkeys(("text", "kind", "prompt"), ("import",)),
 }
 #: What is said of asking means nothing to these; on_error to those that ask again.

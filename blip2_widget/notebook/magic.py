@@ -97,7 +97,7 @@ class Blip2Magics(Magics):
         grammar.check_options(options)
         # Only what has ended can fail for its rows.
         options.wait |= options.on_error == "raise"
-        if options.sub in ("caption", "ask", "compare", "explore"):
+        if options.sub in ("caption", "ask", "compare", "explore", "match", "search"):
             return self._look(options, cell, names)
         if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
             return getattr(self, f"_{options.sub}")(options, names)
@@ -122,10 +122,15 @@ class Blip2Magics(Magics):
         if options.sub == "explore" and frame is None and is_table(images):
             images, frame = column_of(images, name := find_pictures(images)), images
             options.words[0] += f"[{name!r}]"
-        given = texts(options.words[1:], names)
+        if options.sub == "search":
+            query = _query(options.words[1:], cell, names)
+        given = texts(options.words[1:], names) if options.sub != "search" else []
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
-        call = grammar.options_given(options) | {
+        said = grammar.options_given(options)
+        if options.sub in ("match", "search"):
+            said = _of_measures(options)
+        call = said | {
             "frame": frame,
             "title": f"{options.sub} · {options.words[0]}",
             "start": not options.dry_run,
@@ -135,6 +140,12 @@ class Blip2Magics(Magics):
             if given or cell is not None:
                 raise Blip2Error("explore asks nothing; write %blip2 ask, or ask in the gallery")
             result = api.explore(images, **call)
+        elif options.sub == "search":
+            count = {"n": 20 if options.n is None else options.n}
+            result = api.search(images, query, rerank=not options.no_rerank, **call | count)
+        elif options.sub == "match":
+            listed = list(grammar.prompts_in(cell).values()) if cell is not None else given
+            result = api.match(images, [with_variables(text, names) for text in listed], **call)
         elif options.sub == "compare":
             prompts = grammar.prompts_in(cell) if cell is not None else {t: t for t in given}
             filled = {name: with_variables(text, names) for name, text in prompts.items()}
@@ -308,6 +319,8 @@ class Blip2Magics(Magics):
             what = (words[1:] or ["all"])[0]
             if what in ("weights", "all") and weights is not None:
                 weights.clear()
+            if what in ("features", "all"):
+                current().vectors.clear()
             if what != "weights":
                 store.clear(what)
             print(f"cleared {what if what != 'all' else 'features, answers, aliases and weights'}")
@@ -325,6 +338,30 @@ def _check_name(name: str | None) -> None:
     """Raise Blip2Error where what is to be bound is no variable's name."""
     if name and (not name.isidentifier() or keyword.iskeyword(name)):
         raise Blip2Error(f"-o takes a variable's name, and {name!r} is none")
+
+
+def _query(words: list[str], cell: str | None, names: dict[str, Any]) -> Any:
+    """What a line searches for: a text, or an expression that gives a picture."""
+    if len(words) != 1 or cell is not None:
+        raise Blip2Error(
+            "search takes one text in quotes, or one picture: %blip2 search df.image "
+            '"a dog on a beach"'
+        )
+    found = target(words[0], names)[0]
+    return with_variables(found, names) if words[0][0] in "\"'" else found
+
+
+def _of_measures(options: argparse.Namespace) -> dict[str, Any]:
+    """What a line says that measures pictures, where nothing is generated; Blip2Error where it says
+    how answers are."""
+    given, usual = (grammar.options_given(each) for each in (options, grammar.parse(options.sub)))
+    for name, value in given.items():
+        if name not in grammar.MEASURES and value != usual[name]:
+            raise Blip2Error(
+                f"{options.sub} generates nothing, so {grammar.flag_of(name)} has no use here; "
+                "leave it out"
+            )
+    return {name: given[name] for name in grammar.MEASURES}
 
 
 def _shown(result: Result, options: argparse.Namespace) -> Result:
@@ -346,6 +383,8 @@ def _plan(result: Result) -> str:
     board = result.board
     total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
     names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
+    if not board.prompts and board.runs:
+        return f"{len(board)} pictures: {total - stored} to look at with {', '.join(names)}"
     return (
         f"{len(board)} pictures, {total} answers: {stored} stored already, "
         f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")

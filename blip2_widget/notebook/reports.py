@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import (
     PUBLISHED,
+    RETRIEVAL,
     choose,
     free_bytes,
     gigabytes,
@@ -29,8 +30,9 @@ def models_frame() -> Any:
     machine = read_machine()
     lines = {}
     sizes = {name: (size, "t5" if "t5" in name else "opt") for name, size in PUBLISHED.items()}
-    demo = locate(parse("demo"))
-    sizes["demo"] = (demo.sizes, demo.family)
+    sizes |= {name: (size, "itm") for name, size in RETRIEVAL.items()}
+    for demo in (locate(parse("demo")), locate(parse("demo-retrieval"), "match")):
+        sizes[demo.checkpoint.name] = (demo.sizes, demo.family)
     for name, (size, family) in sizes.items():
         try:
             auto = choose("auto", size, family, machine).name

@@ -22,6 +22,7 @@ from blip2_widget.data.frames import (
     long_frame,
     probability_frame,
     rows_of,
+    take_rows,
     wide_frame,
 )
 from blip2_widget.errors import Blip2Error
@@ -74,9 +75,9 @@ class Result:
     @property
     def run(self) -> Run:
         """The first run; Blip2Error where nothing was asked."""
-        if not self.board.runs:
+        if not self.board.prompts:
             raise Blip2Error("nothing was asked about these pictures yet")
-        return self.board.runs[0]
+        return self.board.run_of(0)
 
     @cached_property
     def _people(self) -> Store:
@@ -131,6 +132,18 @@ class Result:
     def agreement(self) -> pd.DataFrame:
         """How often each two columns of the models' own answers agree, corrections aside."""
         return agreement_frame(self.board)
+
+    @property
+    def found(self) -> Any:
+        """The rows of `df` that a search has found, best first, once it has ended; where texts were
+        matched, all that could be, by the first text.
+
+        Raises Blip2Error as `wait`, and where nothing was searched for or matched.
+        """
+        if self.board.found is None:
+            raise Blip2Error('nothing was searched for here; write %blip2 search df.image "a dog"')
+        self.wait()
+        return take_rows(self.df, self.board.found())
 
     def probabilities(self) -> pd.DataFrame:
         """Each choice's probability as a column, however many there are: one line a row, with its
@@ -196,6 +209,8 @@ class Result:
                 f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
                 f"and {again} goes on from there"
             ) from None
+        if self.board.query and self._galleries:
+            self.gallery.catch_up()
         if self._asking.raises and len(errors := self.errors):
             first = errors.iloc[0]
             raise Blip2Error(

@@ -17,7 +17,7 @@ from unicodedata import category
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import still
-from blip2_widget.run import Board, Cell, ReviewOf
+from blip2_widget.run import Board, Cell, Measuring, ReviewOf
 from blip2_widget.store import Review
 
 #: The longest side of a thumbnail, and tiles a row where no styles make them flow.
@@ -57,14 +57,16 @@ def snapshot_html(
     most_rows: int = 24,
     most_bytes: int = 300_000,
 ) -> str:
-    """The first rows with thumbnails, prompts and answers, and how many more there are.
+    """The first rows with thumbnails, prompts and answers, and how many more there are; where
+    something was searched for, the best.
 
     Of the first row only the picture is left out where `most_bytes` do not hold it.
     """
     count = len(board)
     left = most_bytes - 3000  # for what stands around the tiles
     tiles: list[str] = []
-    for row in range(min(most_rows, count)):
+    rows = range(count) if board.found is None else board.found()
+    for row in rows[:most_rows]:
         tile = _tile(board, row, review_of)
         if not tiles and len(tile.encode()) > left:
             tile = _tile(board, row, review_of, pictured=False)
@@ -92,6 +94,8 @@ def snapshot_html(
 
 def settled(board: Board, most_rows: int = 24) -> bool:
     """Whether nothing that the page shows is still to come."""
+    if any(isinstance(run, Measuring) and not run.has_ended for run in board.runs):
+        return False
     rows = map(board.cells, range(min(most_rows, len(board))))
     return all(cell.state not in ("waiting", "running") for row in rows for cell in row)
 
@@ -119,6 +123,7 @@ def _tile(board: Board, row: int, review_of: ReviewOf | None, *, pictured: bool 
             for at, (cell, prompt) in enumerate(zip(cells, board.prompts, strict=True))
             if cell.state != "unasked"
         ]
+        said += _numbers(board, row)
     captions = [cell.answer for cell in cells if cell.kind == "caption" and cell.answer]
     alt = captions[0] if captions else board.column.labels[row]
     picture = _picture(board, row, alt) if pictured and unreadable is None else ""
@@ -127,6 +132,19 @@ def _tile(board: Board, row: int, review_of: ReviewOf | None, *, pictured: bool 
         f'<figcaption style="text-align:left"><div dir="auto" style="{_FAINT}">{label}</div>'
         f"{''.join(said)}</figcaption></figure></td>"
     )
+
+
+def _numbers(board: Board, row: int) -> list[str]:
+    """What was measured of a row. Scores, which are computed by who looks at them, are not."""
+    if board.found is None:
+        return []
+    found = [(name, board.number(name, row)) for name in board.numbers]
+    return [
+        f'<div dir="auto" style="{_FAINT};margin-top:4px">{_text(name, _PROMPT)}</div>'
+        f'<div style="{_LINE}"><b>{number:.3g}</b></div>'
+        for name, number in found
+        if number is not None
+    ]
 
 
 def _cell(cell: Cell, name: str, review: Review | None) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from blip2_widget.model import (
     Answer,
@@ -23,6 +22,7 @@ from blip2_widget.model import (
     ranked,
 )
 from blip2_widget.run.halving import Halving
+from blip2_widget.run.keeping import Keeping
 from blip2_widget.run.worker import wait_for
 from blip2_widget.store import ImportedText, Store, StoredAnswer, answer_key, features_key
 
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-_log = logging.getLogger(__name__)
 
 #: Part of the features' key: how pixels are made ready. Change it when that changes.
 PREPROCESSING = "blip-pil-1"
@@ -89,7 +84,7 @@ class Answers:
         self._refresh = refresh
         #: With `refresh` what was computed since, and need not be once more.
         self._fresh: set[str] = set()
-        self._warned = False
+        self._keeping = Keeping(store)
         self._encoding = self._generating = Halving(1)
 
     def set_batch_sizes(self, sizes: BatchSizes) -> None:
@@ -116,7 +111,7 @@ class Answers:
             missing = [each for each in missing if each.key in self._fresh]
         for variant in (self._variant, *(() if self._refresh else self._better)):
             keys = {self._wanted(w.image_key, w.prompt, variant).key: w for w in missing}
-            answers = self._read(self._store.answers, list(keys))
+            answers = self._keeping.read(self._store.answers, list(keys))
             found |= {keys[key]: answer for key, answer in answers.items()}
             missing = [each for each in missing if each not in found]
         return found
@@ -133,7 +128,7 @@ class Answers:
                 if not each.superseded
             }
 
-        return self._read(read, list(dict.fromkeys(image_keys)))
+        return self._keeping.read(read, list(dict.fromkeys(image_keys)))
 
     def supersede(self, asked: Iterable[tuple[str, str, str]]) -> None:
         """Let what was computed stand in place of the texts from elsewhere, by picture, prompt and
@@ -144,7 +139,7 @@ class Answers:
         texts = self.imported(image_key for image_key, _, _ in subjects)
         old = [replace(text, superseded=True) for each, text in texts.items() if each in subjects]
         if old:
-            self._keep(lambda: self._store.people.put_imported(old))
+            self._keeping.keep(lambda: self._store.people.put_imported(old))
 
     def _wanted(self, image_key: str, prompt: str, variant: Variant) -> Wanted:
         features = features_key(
@@ -307,7 +302,7 @@ class Answers:
         ]
         if self._refresh:
             self._fresh.update(each.key for each in answers)
-        self._keep(lambda: self._store.put_answers(stored))
+        self._keeping.keep(lambda: self._store.put_answers(stored))
 
     def _find_features(
         self,
@@ -326,14 +321,14 @@ class Answers:
             for each in wanted
             if each.features_key not in features
         }
-        features |= self._read(self._stored_features, list(images))
+        features |= self._keeping.features(list(images))
 
         def encode(keys: Sequence[str]) -> None:
             pictures = [wait_for(opening[key], between) for key in keys]
             encoded = engine.encode(pictures, between)
             new = dict(zip(keys, encoded, strict=True))
             packed = [(key, images[key], pack(each)) for key, each in new.items()]
-            self._keep(lambda: self._store.put_features(packed))
+            self._keeping.keep(lambda: self._store.put_features(packed))
             features.update(new)
 
         def failed(key: str, error: Exception) -> None:
@@ -348,39 +343,3 @@ class Answers:
         finally:
             for future in opening.values():
                 future.cancel()
-
-    def _stored_features(self, keys: Sequence[str]) -> dict[str, torch.Tensor]:
-        """The features that are in the store, and whole."""
-        from blip2_widget.run.features import unpack
-
-        found = {}
-        for key, packed in self._store.features(keys).items():
-            try:
-                found[key] = unpack(packed)
-            except Exception as error:
-                self._warn(f"stored features are damaged ({error}); they are computed again")
-        return found
-
-    def _read(
-        self, read: Callable[[Sequence[str]], dict[Key, Value]], keys: Sequence[str]
-    ) -> dict[Key, Value]:
-        """What is stored under the keys; where it cannot be read, for whatever reason, it counts
-        as not stored."""
-        try:
-            return read(keys)
-        except Exception as error:
-            self._warn(f"{error}; what is stored is computed again")
-            return {}
-
-    def _keep(self, put: Callable[[], None]) -> None:
-        """Store what was computed; where that fails, for whatever reason, it is still shown."""
-        try:
-            put()
-        except Exception as error:
-            self._warn(f"{error}; answers are shown, but not kept for the next time")
-
-    def _warn(self, line: str) -> None:
-        """Say it, once a run."""
-        if not self._warned:
-            _log.warning("%s", line)
-        self._warned = True

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
 from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.run import Listener, Run
 
@@ -22,7 +24,8 @@ _BY_WEIGHT = ("running", "loading", "waiting", "failed", "cancelled", "done")
 
 
 class Board:
-    """Runs over one column, side by side: `prompts[k]` is the k-th column of answers.
+    """Runs over one column, side by side: `prompts[k]` is the k-th column of answers. What measures
+    the pictures is beside them, and its numbers among `numbers`.
 
     What was asked later stands behind what was asked before, so that a place never changes.
     """
@@ -37,7 +40,12 @@ class Board:
         self.numbers: dict[str, Callable[[int], float | None]] = {}
         #: Which of them are the probability of which prompt's choice.
         self.probabilities: dict[str, tuple[int, str]] = {}
-        self.runs: list[Run] = []
+        #: What a gallery shows while a person looks at nothing else, in the words of its `show`.
+        #: For something else another dict is put here, and rows are announced.
+        self.query: dict[str, Any] = {}
+        #: The rows that were found or matched, best first; None where nothing was to be.
+        self.found: Callable[[], Sequence[int]] | None = None
+        self.runs: list[Run | Measuring] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
 
@@ -46,10 +54,12 @@ class Board:
 
     def add(self, run: Run) -> None:
         """Show a run's answers behind those that are there."""
-        self.runs.append(run)
         self._places.extend((run, at) for at in range(len(run.prompts)))
-        run.subscribe(self._announce)
-        self._announce(range(len(self)))
+        self._join(run)
+
+    def measure(self, measuring: Measuring) -> None:
+        """Let what measures the pictures count as one of the runs; `put` shows its numbers."""
+        self._join(measuring)
 
     def put(self, name: str, number: Callable[[int], float | None]) -> str:
         """Show a number beside each row, in place of those of that name; returns the name, which
@@ -111,11 +121,11 @@ class Board:
 
     def retry(self, rows: Collection[int] | None = None) -> None:
         """Ask again what failed or was cancelled, on the given rows or on all."""
-        for run in self.runs:
-            run.retry(rows)
         broken = self.pictures.errors
         for row in list(broken) if rows is None else broken.keys() & set(rows):
             broken.pop(row, None)
+        for run in self.runs:
+            run.retry(rows)
 
     def cancel(self) -> None:
         """Stop all runs; answers that are there stay."""
@@ -171,6 +181,11 @@ class Board:
 
     def _probability(self, prompt: int, choice: str, row: int) -> float | None:
         return dict(self.cell(row, prompt).choices).get(choice)
+
+    def _join(self, run: Run | Measuring) -> None:
+        self.runs.append(run)
+        run.subscribe(self._announce)
+        self._announce(range(len(self)))
 
     def _announce(self, rows: Iterable[int]) -> None:
         for listener in tuple(self._listeners):

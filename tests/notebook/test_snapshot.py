@@ -71,7 +71,7 @@ def run_of(images: Sequence[object], prompts: dict[str, str] | None = None) -> B
 
 
 def answer(board: Board, *answers: str) -> Board:
-    for run in board.runs:
+    for run in {board.run_of(at) for at in range(len(board.prompts))}:
         for task in run._grid.tasks(range(len(board)), "waiting"):
             run._grid.answer(task, answers[task.row % len(answers)], None, cached=False, at=None)
     return board

@@ -1,0 +1,351 @@
+"""What is measured of pictures: their features, and how well texts fit them.
+
+A measure knows pictures by their rows and keys, and computes each distinct one once. What it has
+computed is stored as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.model import (
+    Between,
+    Engine,
+    Located,
+    RetrievalEngine,
+    Variant,
+    give_memory_back,
+    similarity,
+)
+from blip2_widget.run.answers import PREPROCESSING
+from blip2_widget.run.halving import Halving
+from blip2_widget.run.keeping import Keeping
+from blip2_widget.run.worker import wait_for
+from blip2_widget.store import Store, StoredAnswer, answer_key, features_key
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+#: Either kind of checkpoint has features; only those that match judge texts.
+AnyEngine = Engine | RetrievalEngine
+
+#: What stored judgements are known by beside answers, which have settings of generation here.
+_JUDGED = {"kind": "match"}
+
+
+class Fit(NamedTuple):
+    """How well a text fits a picture: `match` is the model's probability that it does, from 0 to 1,
+    `similarity` the cosine of both sides' nearest vectors, from -1 to 1."""
+
+    match: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Aid:
+    """What a measure needs from whoever lets it compute: `opened` opens the picture of a key, in
+    another thread, and `failed` hears of a picture that costs its rows; `between` is called between
+    the layers of the model, and while a picture is waited for."""
+
+    opened: Callable[[str], Future[Image | NDArray[np.float32]]]
+    failed: Callable[[str, Exception], None]
+    between: Between
+
+
+class Measure:
+    """One thing that is measured of every picture, with one checkpoint in one variant."""
+
+    def __init__(
+        self, located: Located, variant: Variant, store: Store, *, refresh: bool = False
+    ) -> None:
+        """With `refresh` what is stored is not read, only replaced."""
+        self._located = located
+        self._variant = variant
+        self._store = store
+        self._refresh = refresh
+        self._keeping = Keeping(store)
+        self._batches = Halving(1)
+
+    def set_batch_size(self, pictures: int) -> None:
+        """How many pictures to compute at a time, from now on."""
+        self._batches = Halving(pictures)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many pictures are computed at a time."""
+        return self._batches.most
+
+    def stored(self, _keys: Mapping[int, str]) -> set[int]:
+        """Take what the store has of these pictures, by row; returns the rows of which nothing is
+        left to compute."""
+        return set()
+
+    def remembered(self, _keys: Mapping[int, str]) -> set[int]:
+        """The same of what this process has in memory of all pictures that are known."""
+        return set()
+
+    def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
+        """Measure what is left; returns what is wrong with the rows that no picture is to blame
+        for. Raises Cancelled where `aid.between` does, Blip2Error where nothing can be measured."""
+        raise NotImplementedError
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to be done once every row has had its turn."""
+        return True
+
+    def finish(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> None:
+        """Do what there is to be done then. Raises as `compute`."""
+
+    def _features(
+        self, engine: AnyEngine, image_keys: Iterable[str], aid: Aid
+    ) -> dict[str, torch.Tensor]:
+        """Each picture's (query tokens, width), stored or computed; without those that failed."""
+        wanted = {self._features_key(key): key for key in image_keys}
+        stored = {} if self._refresh else self._keeping.features(list(wanted))
+        found = {wanted[key]: features for key, features in stored.items()}
+        missing = [key for key in wanted.values() if key not in found]
+
+        def encode(keys: Sequence[str]) -> None:
+            pictures = [wait_for(opening[key], aid.between) for key in keys]
+            if isinstance(engine, RetrievalEngine):
+                encoded = engine.embed_images(pictures, aid.between)
+            else:
+                encoded = engine.encode(pictures, aid.between)
+            new = dict(zip(keys, encoded, strict=True))
+            self._put_features(new)
+            found.update(new)
+
+        opening = {key: aid.opened(key) for key in missing}
+        try:
+            self._batches.run(
+                missing, encode, lambda key: key not in found, aid.failed, _room(engine)
+            )
+        finally:
+            for future in opening.values():
+                future.cancel()
+        return found
+
+    def _fits(
+        self, engine: RetrievalEngine, wanted: Mapping[str, Collection[str]], aid: Aid
+    ) -> dict[tuple[str, str], Fit]:
+        """How well texts, by the keys of their pictures, fit them; without what failed."""
+        found = self._stored_fits((key, text) for key, texts in wanted.items() for text in texts)
+        left = {
+            key: [text for text in texts if (key, text) not in found]
+            for key, texts in wanted.items()
+        }
+        left = {key: texts for key, texts in left.items() if texts}
+        opening = {key: aid.opened(key) for key in left}
+        done: set[str] = set()
+
+        def judge(keys: Sequence[str]) -> None:
+            began = time.monotonic()
+            seen = engine.see([wait_for(opening[key], aid.between) for key in keys], aid.between)
+            pairs = [(at, text) for at, key in enumerate(keys) for text in left[key]]
+            texts = list(dict.fromkeys(text for _, text in pairs))
+            vectors = engine.project(self._features_of(engine, keys, seen, aid.between))
+            near = similarity(vectors, engine.embed_texts(texts, aid.between))
+            place = {text: at for at, text in enumerate(texts)}
+            new: dict[tuple[str, str], Fit] = {}
+            for start in range(0, len(pairs), self.at_a_time):
+                some = pairs[start : start + self.at_a_time]
+                matches = engine.match(
+                    seen[[at for at, _ in some]], [text for _, text in some], aid.between
+                )
+                for (at, text), match in zip(some, matches, strict=True):
+                    new[keys[at], text] = Fit(match, float(near[at, place[text]]))
+            self._store_fits(new, (time.monotonic() - began) / len(pairs))
+            found.update(new)
+            done.update(keys)
+
+        try:
+            self._batches.run(
+                list(left), judge, lambda key: key not in done, aid.failed, _room(engine)
+            )
+        finally:
+            for future in opening.values():
+                future.cancel()
+        return found
+
+    def _features_of(
+        self, engine: RetrievalEngine, keys: Sequence[str], seen: torch.Tensor, between: Between
+    ) -> torch.Tensor:
+        """The features of pictures that were seen just now: stored, or computed and stored."""
+        import torch
+
+        stored = (
+            {} if self._refresh else self._keeping.features(list(map(self._features_key, keys)))
+        )
+        found = {key: stored.get(self._features_key(key)) for key in keys}
+        missing = [at for at, key in enumerate(keys) if found[key] is None]
+        if missing:
+            computed = engine.features(seen[missing], between)
+            new = dict(zip([keys[at] for at in missing], computed, strict=True))
+            self._put_features(new)
+            found.update(new)
+        return torch.stack(list(found.values()))
+
+    def _stored_fits(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Fit]:
+        if self._refresh:
+            return {}
+        pair_of = {self._fit_key(*pair): pair for pair in pairs}
+
+        def read(keys: Sequence[str]) -> dict[tuple[str, str], Fit]:
+            stored = self._store.answers(keys)
+            return {pair_of[key]: Fit(**json.loads(each.text)) for key, each in stored.items()}
+
+        return self._keeping.read(read, list(pair_of))
+
+    def _store_fits(self, fits: Mapping[tuple[str, str], Fit], seconds: float) -> None:
+        stored = [
+            StoredAnswer(
+                key=self._fit_key(image_key, text),
+                features_key=self._features_key(image_key),
+                image_key=image_key,
+                model=self._located.checkpoint.name,
+                revision=self._located.commit,
+                variant=self._variant.name,
+                prompt=text,
+                settings=dict(_JUDGED),
+                text=json.dumps(fit._asdict()),
+                logprob=math.log(fit.match) if fit.match else None,
+                seconds=seconds,
+            )
+            for (image_key, text), fit in fits.items()
+        ]
+        self._keeping.keep(lambda: self._store.put_answers(stored))
+
+    def _put_features(self, features: Mapping[str, torch.Tensor]) -> None:
+        from blip2_widget.run.features import pack
+
+        packed = [(self._features_key(key), key, pack(each)) for key, each in features.items()]
+        self._keeping.keep(lambda: self._store.put_features(packed))
+
+    def _features_key(self, image_key: str) -> str:
+        return features_key(
+            image_key,
+            checkpoint=self._located.identity,
+            vision=self._variant.vision,
+            preprocessing=PREPROCESSING,
+        )
+
+    def _fit_key(self, image_key: str, text: str) -> str:
+        return answer_key(
+            self._features_key(image_key),
+            language=self._variant.language,
+            prompt=text,
+            settings=_JUDGED,
+            seed=None,
+        )
+
+
+class Embedding(Measure):
+    """The Q-Former's features, of any checkpoint."""
+
+    def __init__(self, *args: Any, pooled: bool = False, **options: Any) -> None:
+        """`pooled` keeps the mean over the query tokens alone."""
+        super().__init__(*args, **options)
+        self._pooled = pooled
+        #: Each picture's, by its key, in fp32.
+        self._of: dict[str, NDArray[np.float32]] = {}
+        self._key_of: dict[int, str] = {}
+
+    def array(self, rows: int) -> NDArray[np.float32]:
+        """The features of so many rows, NaN where there are none. ValueError where no row has."""
+        import numpy as np
+
+        shape = next(iter(self._of.values()), None)
+        if shape is None:
+            raise ValueError("no row has features")
+        found = np.full((rows, *shape.shape), np.nan, np.float32)
+        for row, key in self._key_of.items():
+            found[row] = self._of[key]
+        return found
+
+    def stored(self, keys: Mapping[int, str]) -> set[int]:
+        if self._refresh:
+            return set()
+        wanted = {self._features_key(key): key for key in keys.values() if key not in self._of}
+        self._take(
+            {wanted[key]: each for key, each in self._keeping.features(list(wanted)).items()}
+        )
+        return self._settle(keys)
+
+    def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
+        self._take(self._features(engine, dict.fromkeys(keys.values()), aid))
+        self._settle(keys)
+        return {}
+
+    def _take(self, features: Mapping[str, torch.Tensor]) -> None:
+        for key, each in features.items():
+            of_one = each.float()
+            self._of[key] = (of_one.mean(dim=0) if self._pooled else of_one).numpy()
+
+    def _settle(self, keys: Mapping[int, str]) -> set[int]:
+        settled = {row: key for row, key in keys.items() if key in self._of}
+        self._key_of |= settled
+        return set(settled)
+
+
+class Matching(Measure):
+    """How well each of some texts fits each picture, with a checkpoint that matches."""
+
+    def __init__(self, *args: Any, texts: Sequence[str | Sequence[str]], **options: Any) -> None:
+        """`texts` has each text, or what it is on each row."""
+        super().__init__(*args, **options)
+        self._texts = texts
+        #: What was found of each text, by row.
+        self.fits: list[dict[int, Fit]] = [{} for _ in texts]
+
+    def stored(self, keys: Mapping[int, str]) -> set[int]:
+        pairs = [(key, text) for row, key in keys.items() for text in self._of(row)]
+        return self._settle(keys, self._stored_fits(pairs))
+
+    def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
+        matching = cast("RetrievalEngine", engine)
+        wrong: dict[str, str] = {}
+        for text in dict.fromkeys(text for row in keys for text in self._of(row)):
+            try:
+                matching.check(text)
+            except Blip2Error as error:
+                if text in self._texts:  # on every row
+                    raise
+                wrong[text] = str(error)
+        wanted: dict[str, dict[str, None]] = {}
+        for row, key in keys.items():
+            wanted.setdefault(key, {}).update(
+                (text, None) for text in self._of(row) if text not in wrong
+            )
+        self._settle(keys, self._fits(matching, wanted, aid))
+        return {
+            row: wrong[text] for row in keys for text in reversed(self._of(row)) if text in wrong
+        }
+
+    def _of(self, row: int) -> list[str]:
+        return [text if isinstance(text, str) else text[row] for text in self._texts]
+
+    def _settle(self, keys: Mapping[int, str], fits: Mapping[tuple[str, str], Fit]) -> set[int]:
+        settled = set(keys)
+        for row, key in keys.items():
+            for of_text, text in zip(self.fits, self._of(row), strict=True):
+                fit = fits.get((key, text))
+                if fit is None:
+                    settled.discard(row)
+                else:
+                    of_text[row] = fit
+        return settled
+
+
+def _room(engine: AnyEngine) -> Callable[[], None]:
+    return engine.make_room if isinstance(engine, Engine) else give_memory_back

@@ -1,0 +1,114 @@
+"""`match` and `search` as lines: what they show, what they bind, what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import blip2_widget
+from blip2_widget import demo
+from blip2_widget.model import DEFAULT_RETRIEVAL
+from blip2_widget.notebook.reports import models_frame
+from blip2_widget.notebook.snapshot import settled, snapshot_html
+from blip2_widget.session import Session
+from tests.notebook.conftest import RunCell
+
+
+@pytest.fixture
+def run(run_cell: RunCell, shell: InteractiveShell, own_session: Session) -> RunCell:
+    own_session.defaults.model = "demo"
+    shell.user_ns["df"] = demo.samples().head(8).assign(kind=["circle", "triangle"] * 4)
+    return run_cell
+
+
+def test_a_line_matches_and_shows_the_best_first(run: RunCell, shell: InteractiveShell) -> None:
+    shell.user_ns["colour"] = "teal"
+    outcome = run('%blip2 match df.image "a {@colour} rectangle" "a {kind}" -o fits --wait')
+    fits = shell.user_ns["fits"]
+    assert outcome.galleries == 1 and repr(fits) == "8 pictures · demo-retrieval"
+    columns = [
+        *("match: a teal rectangle", "similarity: a teal rectangle"),
+        *("match: a {kind}", "similarity: a {kind}"),
+    ]
+    assert list(fits.df.columns)[-4:] == columns and fits.df[columns].notna().all().all()
+    assert fits.df["match: a teal rectangle"].between(0, 1).all()
+    best = fits.df["match: a teal rectangle"].sort_values(ascending=False, kind="stable")
+    assert list(fits.gallery.filtered) == list(best.index) == list(fits.found.index)
+    cell = "%%blip2 match df.image -o again --wait -q\na {@colour} rectangle\na {kind}"
+    assert run(cell).galleries == 0
+    pd.testing.assert_frame_equal(shell.user_ns["again"].df, fits.df)
+    assert shell.user_ns["again"].progress.cached == 8
+
+
+def test_a_line_searches_by_text_and_by_picture(run: RunCell, shell: InteractiveShell) -> None:
+    outcome = run('%blip2 search df.image "a teal rectangle" -n 3 -o near --wait')
+    near = shell.user_ns["near"]
+    assert outcome.galleries == 1 and len(near.found) == 3
+    assert list(near.df.iloc[near.gallery.filtered].index) == list(near.found.index)
+    run('%blip2 search df.image "a teal rectangle" -n 3 -o plain --wait -q --no-rerank')
+    assert "match: a teal rectangle" not in shell.user_ns["plain"].df
+    for expression in ("df.image[3]", "3"):
+        run(f"%blip2 search df.image {expression} -n 2 -o like --wait -q")
+        assert shell.user_ns["like"].found.index[0] == 3
+    printed = run('%blip2 search df.image "a circle" --dry-run').text
+    assert printed.startswith("8 pictures") and "demo-retrieval" in printed
+
+
+def test_a_saved_page_shows_the_best_with_their_numbers(own_session: Session) -> None:
+    own_session.defaults.model = "demo"
+    frame = demo.samples().head(8)
+    result = blip2_widget.search(frame.image, "a teal rectangle", n=3, frame=frame, start=False)
+    (measuring,) = result.board.runs
+    assert not settled(result.board)
+    measuring.start().wait(60)
+    assert settled(result.board)
+    page = snapshot_html(result.board)
+    names = [Path(path).name for path in result.found.image]
+    assert sorted(names, key=page.index) == names and page.count("<img") == 3
+    assert page.count("rank: a teal rectangle") == 3 and "and 5 more" in page
+
+
+def test_what_was_asked_later_is_asked_by_a_model_that_answers(run: RunCell) -> None:
+    result = blip2_widget.match(demo.samples().image[:2], "a circle", cache=False).wait(60)
+    result.gallery._ask_many("how many circles are there?", None)
+    assert list(result.wait(60).answers.state) == ["done", "done"]
+    assert result.df.columns[1] == "how many circles are there?"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("match df.image", "nothing to match"),
+        ('match df.image "a" -m demo', "write -m itm-vit-g"),
+        ('match df.image "a" --num-beams 3', "match generates nothing, so --num-beams"),
+        ('match df.image "a" --variant cpu-int8', "no language model to quantise"),
+        ('match df.image "{colour}"', "there is no column 'colour'"),
+        ("search df.image", "search takes one text in quotes, or one picture"),
+        ('search df.image "a" "b"', "search takes one text in quotes, or one picture"),
+        ('search df.image "a {kind}"', "has no {column}"),
+        ("search df.image 8", "there is no row 8"),
+        ('search df.image "a" -n 0', "n must be at least 1"),
+        ('ask df.image "a" --no-rerank', "--no-rerank is for search"),
+    ],
+)
+def test_errors_are_one_line(run: RunCell, line: str, said: str) -> None:
+    assert said in str(run(f"%blip2 {line}", fails=True).error)
+
+
+def test_the_default_stands_for_one_that_matches(
+    run: RunCell, own_session: Session, shell: InteractiveShell
+) -> None:
+    own_session.defaults.model, own_session.defaults.variant = str(demo.RETRIEVAL), "cpu-int4"
+    run('%blip2 match df.image "a circle" -o fits --wait -q')
+    assert shell.user_ns["fits"].progress.model == "retrieval"
+    own_session.defaults.model = "opt-2.7b"
+    assert DEFAULT_RETRIEVAL in str(run('%blip2 match df.image "a"', fails=True).error)
+
+
+def test_checkpoints_that_match_are_listed(own_session: Session) -> None:
+    frame = models_frame()
+    assert {"itm-vit-g", "itm-vit-g-coco", "demo-retrieval"} <= set(frame.index)
+    assert frame.loc["demo-retrieval", "cpu-int8"] == ""
