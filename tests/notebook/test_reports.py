@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from blip2_widget.model import MIXED, NAMES, PUBLISHED, locate, parse, read_machine
+from blip2_widget.model import MIXED, NAMES, PUBLISHED, RETRIEVAL, locate, parse, read_machine
 from blip2_widget.model.machine import Gpu, Machine
 from blip2_widget.model.variants import variant
 from blip2_widget.notebook import reports
@@ -34,7 +34,7 @@ def test_models_says_what_auto_would_take(
 ) -> None:
     monkeypatch.setattr(reports, "read_machine", lambda: machine)
     table = reports.models_frame()
-    assert list(table.index) == [*PUBLISHED, "demo"]
+    assert list(table.index) == [*PUBLISHED, *RETRIEVAL, "demo", "demo-retrieval"]
     assert table.auto["opt-2.7b"] == opt and table.auto["flan-t5-xxl"] == xxl
     assert set(table.columns[2:]) <= {*NAMES, *MIXED}
     assert "cpu-int8+int4" in table.columns
