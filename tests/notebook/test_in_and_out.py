@@ -67,8 +67,9 @@ def test_earlier_captions_come_in_and_only_the_others_are_computed(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("export df", "export takes a result and a path"),
-        ("export df a.csv", "df is a DataFrame and no result; bind one with -o NAME"),
+        ("export", "export takes a result and a path"),
+        ("export a.csv", "nothing was asked in this kernel yet"),
+        ("export df a.csv", "df is a DataFrame; give a result, such as -o binds"),
         ("import", "import takes a path and the column"),
         ("import gone.csv df.image", "there is no file or folder gone.csv"),
         ("import gone.csv df.imag", "did you mean 'image'"),
