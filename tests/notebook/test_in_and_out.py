@@ -51,7 +51,7 @@ def test_earlier_captions_come_in_and_only_the_others_are_computed(
     assert "would import 2 texts" in run_cell(f"{line} --dry-run").text
     said = run_cell(f"{line} -o came").text
     assert said == (
-        "imported 2 texts of 2 pictures from old.csv; 1 row did not come in (.errors)\n"
+        "imported 2 texts of 2 pictures from old.csv as captions; 1 row did not come in (.errors)\n"
     )
     assert list(shell.user_ns["came"].errors.picture) == ["9.png"]
     assert "2 stored already, 1 to compute" in run_cell("%blip2 caption df.image --dry-run").text
