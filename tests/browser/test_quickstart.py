@@ -14,9 +14,10 @@ from tests.browser.conftest import TIMEOUT, Notebook
 pytestmark = pytest.mark.browser
 
 
-def read_tiles(gallery: Locator) -> dict[str, str]:
-    """Every tile's label with the answer that stands on it, by scrolling through the gallery."""
-    found: dict[str, str] = {}
+def read_tiles(gallery: Locator) -> dict[str, str | None]:
+    """Every tile's label with the answer that stands on it, by scrolling through the gallery; None
+    where it is a person's, as another test has left it."""
+    found: dict[str, str | None] = {}
     count = int(gallery.get_by_role("listitem").first.get_attribute("aria-setsize") or 0)
     for row in range(count):
         tile = gallery.locator(f'[data-index="{row}"]')
@@ -25,7 +26,9 @@ def read_tiles(gallery: Locator) -> dict[str, str]:
             gallery.page.wait_for_timeout(50)
         expect(tile.locator("img")).to_be_visible(timeout=TIMEOUT)
         expect(tile.locator(".answer-done")).to_be_visible(timeout=TIMEOUT)
-        found[tile.locator(".label").inner_text()] = tile.locator(".answer-done").inner_text()
+        is_corrected = tile.locator(".mark-corrected").count() > 0
+        said = None if is_corrected else tile.locator(".answer-done").inner_text()
+        found[tile.locator(".label").inner_text()] = said
     return found
 
 
@@ -37,6 +40,7 @@ def test_quickstart_shows_the_right_captions(open_notebook: Callable[[str], Note
     samples = demo.samples()
     shown = read_tiles(gallery)
     assert list(shown) == [Path(image).name for image in samples.image]
-    right = sum(mine == known for mine, known in zip(shown.values(), samples.caption, strict=True))
-    # One was asked something else by the notebook itself.
-    assert right >= len(samples) - 2
+    known = zip(shown.items(), samples.caption, strict=True)
+    wrong = {name: mine for (name, mine), caption in known if mine not in (None, caption)}
+    # One was asked something else by the notebook itself, and one is beyond the demo.
+    assert len(wrong) <= 2, wrong
