@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 from blip2_widget.errors import Blip2Error
@@ -30,18 +30,9 @@ from blip2_widget.model import (
 from blip2_widget.run.cells import Progress, RunState
 from blip2_widget.run.measures import Aid, Measure
 from blip2_widget.run.pictures import Picture, Pictures
+from blip2_widget.run.run import FIRST_CHUNK, LOOK_UP_ROWS, UNMEASURED_CHUNK, Listener
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
-
-#: Rows looked up in the store in one step before any picture is opened.
-_LOOK_UP_ROWS = 2000
-#: Rows in the first chunk. Each later one has twice as many, up to two batches.
-_FIRST_CHUNK = 4
-#: The most while there is no model to say how many it takes.
-_UNMEASURED_CHUNK = 64
-
-#: Called with the numbers of the rows that changed, from whichever thread changed them.
-Listener = Callable[[Iterable[int]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +64,7 @@ class Measuring:
         self._manager = manager
         self._worker = worker
         self._batch_size = batch_size
-        self._chunk_size = batch_size or _FIRST_CHUNK
+        self._chunk_size = batch_size or FIRST_CHUNK
         self._rows = range(len(column.values))
         self._lock = threading.RLock()
         self._finished = threading.Event()
@@ -264,7 +255,7 @@ class Measuring:
     def _look_up(self) -> None:
         """Settle what is stored of files that were seen before, opening none of them."""
         with self._lock:
-            rows = self._rows[self._looked_up : self._looked_up + _LOOK_UP_ROWS]
+            rows = self._rows[self._looked_up : self._looked_up + LOOK_UP_ROWS]
             self._looked_up += len(rows)
         self.pictures.look_up(rows)
         self._settle(self.measure.stored(self._known(rows)), cached=True)
@@ -363,7 +354,7 @@ class Measuring:
 
     def _grow(self) -> None:
         if self._batch_size is None:
-            most = _UNMEASURED_CHUNK if self._engine is None else 2 * self.measure.at_a_time
+            most = UNMEASURED_CHUNK if self._engine is None else 2 * self.measure.at_a_time
             self._chunk_size = min(2 * self._chunk_size, most)
 
     def _hear(self, line: str) -> None:

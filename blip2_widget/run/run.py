@@ -39,12 +39,12 @@ from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store, StoredAnswer
 
 #: Rows looked up in the store in one step before any picture is opened.
-_LOOK_UP_ROWS = 2000
+LOOK_UP_ROWS = 2000
 #: Tasks in a run's first chunk. Each later one has twice as many, up to two batches of answers, so
 #: that the first answers come soon and the many come fast.
-_FIRST_CHUNK = 4
+FIRST_CHUNK = 4
 #: The most while there is no model to say how many it takes, since all were stored.
-_UNMEASURED_CHUNK = 64
+UNMEASURED_CHUNK = 64
 #: Seconds between two looks at what is being written.
 _HEAR_INTERVAL = 0.1
 
@@ -113,7 +113,7 @@ class Run:
         self._answers = Answers(located, variant, settings, store, refresh, better, question_form)
         self._worker = worker
         self._batch_size = batch_size
-        self._chunk_size = batch_size or _FIRST_CHUNK
+        self._chunk_size = batch_size or FIRST_CHUNK
         self._refresh = refresh
         self._imports = imports and not refresh
         self._supersedes = imports and refresh
@@ -329,7 +329,7 @@ class Run:
     def _look_up_known_files(self) -> None:
         """Give out stored answers of files that were seen before, opening none of them."""
         with self._lock:
-            rows = self._grid.asked[self._looked_up : self._looked_up + _LOOK_UP_ROWS]
+            rows = self._grid.asked[self._looked_up : self._looked_up + LOOK_UP_ROWS]
             self._looked_up += len(rows)
         self.pictures.look_up(rows)
         self._give_stored(self._grid.tasks(rows, "waiting"))
@@ -471,7 +471,7 @@ class Run:
             self._grid.fail(task, "no answer came; try again", "model")
         self._announce({task.row for task in left})
         if not chunk.urgent and self._batch_size is None:
-            most = _UNMEASURED_CHUNK if self._engine is None else 2 * self._answers.at_a_time
+            most = UNMEASURED_CHUNK if self._engine is None else 2 * self._answers.at_a_time
             self._chunk_size = min(2 * self._chunk_size, most)
 
     def _settle(

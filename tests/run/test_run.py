@@ -582,7 +582,7 @@ def test_a_typed_prompt_does_not_wait_for_its_runs_own_look_up(
     paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blip2_widget.caption(paths[:1]).wait(60)  # the model is there
-    monkeypatch.setattr(run_module, "_LOOK_UP_ROWS", 1)
+    monkeypatch.setattr(run_module, "LOOK_UP_ROWS", 1)
     real, looked, typed = Pictures.look_up, [], threading.Event()
     looked_when_answered: list[int] = []
     reached = threading.Event()
