@@ -1,5 +1,6 @@
 import { act, fireEvent, within } from "@testing-library/preact";
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { NO_QUERY } from "../src/protocol";
 import type { Session } from "../src/session";
 import { Session as SessionClass } from "../src/session";
 import { makeCell, makeReview, makeRow } from "./fake";
@@ -369,6 +370,19 @@ it("keeps the focus when what has it is filtered out", () => {
   page.press(page.tile(1), "a");
   page.kernel((model) => model.show({ count: 1, plain: false }));
   expect(document.activeElement).toBe(page.tile(0));
+});
+
+it("takes the focus to the top with another query, unless something is typed there", () => {
+  const search = (words: string) =>
+    page.kernel((model) => model.show({ query: { ...NO_QUERY, search: words } }));
+  act(() => page.tile(3).focus());
+  search("dog");
+  expect(document.activeElement).toBe(page.tile(0));
+  page.press(page.tile(0), "ArrowRight");
+  expect(document.activeElement).toBe(page.tile(1));
+  page.press(page.tile(1), "e");
+  search("do");
+  expect(document.activeElement).toBe(field("answer"));
 });
 
 it("marks answers that differ where they are compared, by a person's text before the model's", () => {

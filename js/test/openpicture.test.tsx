@@ -66,4 +66,13 @@ describe("the picture at the side", () => {
     await show(2);
     expect([can("previous picture"), can("next picture")]).toEqual([false, false]);
   });
+
+  it("leaves the focus in the gallery when it closes, wherever its row is", async () => {
+    page.press(page.get("complementary"), "Escape");
+    expect(document.activeElement).toBe(page.tile(2));
+    page.press(page.tile(2), "Enter");
+    await show(2, 0, 1);
+    page.press(page.get("complementary"), "Escape");
+    expect(document.activeElement).toBe(page.tile(1));
+  });
 });

@@ -33,10 +33,15 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
     element?.addEventListener(OPEN, open);
     return () => element?.removeEventListener(OPEN, open);
   }, []);
-  /** Closes the side panel; the focus goes back to the row that it was of. */
+  /** Closes the side panel; the focus goes back to the row that it was of, if that is drawn. */
   const close = (): void => {
     setOpened(null);
-    root.current?.querySelector<HTMLElement>(`[data-row="${opened?.row}"]`)?.focus();
+    const row = root.current?.querySelector<HTMLElement>(`[data-row="${opened?.row}"]`);
+    if (row) row.focus();
+    else if (root.current) {
+      root.current.focus({ preventScroll: true });
+      focusTiles(root.current);
+    }
   };
 
   /** The keys of the whole gallery; those of a tile are heard before. */

@@ -136,6 +136,7 @@ function Search({
           else if (event.key === "Escape" && text) find("", 0);
           // Out of the field, but not out of the gallery, where keys are the notebook's.
           else if (event.key === "Escape" || event.key === "ArrowDown") {
+            if (timer.current !== null) find(text, 0);
             focusTiles(event.currentTarget);
           } else return;
           event.preventDefault();

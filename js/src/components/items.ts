@@ -124,6 +124,9 @@ export function useItems(
     if (lastQuery.current === query) return;
     lastQuery.current = query;
     anchor.current = null;
+    // What is typed inside of a tile goes on there; the tile's own focus goes to the top as well.
+    const held = scroller.current && focusedFrom(scroller.current);
+    toFocus.current = active !== 0 && held?.matches("[data-index]") === true;
     setActive(0);
     scrollTo(0);
   }, [query]);
