@@ -1,8 +1,8 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
 `%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
-`match` and `search` are the same in Python, and `embed` gives features. Importing this package
-imports neither torch nor transformers.
+`match` and `search` are the same in Python, and `embed` and `embed_texts` give features.
+Importing this package imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from blip2_widget.api import (
     chat,
     compare,
     embed,
+    embed_texts,
     explore,
     import_answers,
     match,
@@ -34,6 +35,7 @@ __all__ = [
     "chat",
     "compare",
     "embed",
+    "embed_texts",
     "explore",
     "import_answers",
     "load_ipython_extension",

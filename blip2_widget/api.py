@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,12 +12,13 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from blip2_widget.data.frames import row_values, take_rows
+from blip2_widget.data.frames import row_values, rows_of, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
 from blip2_widget.model import (
     DEFAULT_RETRIEVAL,
     GenerationSettings,
+    Located,
     Task,
     locate,
     names,
@@ -32,6 +34,7 @@ from blip2_widget.run import (
     Matching,
     Measure,
     Measuring,
+    MultimodalEmbedding,
     Pictures,
     Prompt,
     Query,
@@ -39,7 +42,9 @@ from blip2_widget.run import (
     Searching,
     columns_in,
     fill,
+    vectors_of_texts,
 )
+from blip2_widget.scores import read_texts
 from blip2_widget.session import current
 from blip2_widget.store import Store
 from blip2_widget.texts import whole
@@ -380,8 +385,10 @@ def _is_address(text: str) -> bool:
 
 def embed(
     images: Any,
+    texts: Any = None,
     *,
     pooled: bool = False,
+    projected: bool = False,
     model: str | None = None,
     **options: Any,
 ) -> NDArray[np.float32]:
@@ -389,17 +396,40 @@ def embed(
 
     `images` is as in `caption`. Returns (rows, query tokens, width) in fp32, 32 by 768 for the
     published checkpoints, or with `pooled` their mean over the query tokens, (rows, width); NaN on
-    rows whose picture cannot be read. `model` is any checkpoint; the options are those of `match`.
+    rows whose picture cannot be read. These are LAVIS' `image_embeds`.
+
+    With `texts` each picture is read together with a text: one with `{column}` for the row's value,
+    or a list or column with one a row. The shape is the same; a row is NaN as well where it has no
+    text, or one that is too long. These are LAVIS' `multimodal_embeds`.
+
+    With `projected` they are the vectors that pictures are compared with texts by, (rows, query
+    tokens, 256) of length 1, or with `pooled` one of these a row, their direction. These are LAVIS'
+    `image_embeds_proj`; it has none of picture and text together.
+
+    `model` is any checkpoint, with `texts` or `projected` one that matches, as for `match`, whose
+    options these are.
 
     Blocks; where it is interrupted, what was computed is stored and need not be again, and so are
-    features that captions and questions were computed from. Raises Blip2Error where no picture can
-    be read, or with on_error="raise" where one cannot, and where no model can run.
+    features that captions and questions were computed from. Raises Blip2Error where no row has
+    features, or with on_error="raise" where one has none, and where no model can run.
     """
+    if projected and texts is not None:
+        raise Blip2Error(
+            "pictures read with a text are not projected to anything; leave out projected or texts"
+        )
     column, asking = _asking(images, **options)
+    make: Callable[..., Embedding]
+    if texts is None:
+        make = functools.partial(Embedding, pooled=pooled, projected=projected)
+    else:
+        make = functools.partial(
+            MultimodalEmbedding, texts=_text_of_rows(texts, asking), pooled=pooled
+        )
+    matches = projected or texts is not None
     measuring, embedding = asking.measuring(
-        lambda *checkpoint, **how: Embedding(*checkpoint, pooled=pooled, **how),
-        model=model or asking.model,
-        task=None,
+        make,
+        model=_matching_model(model) if matches else model or asking.model,
+        task="match" if matches else None,
     )
     measuring.start()
     try:
@@ -415,10 +445,71 @@ def embed(
     if errors and (asking.raises or len(errors) == len(column.values)):
         row = min(errors)
         raise Blip2Error(
-            f"{len(errors)} of {len(column.values)} pictures failed; the first, "
+            f"{len(errors)} of {len(column.values)} rows failed; the first, "
             f"{column.labels[row]}: {errors[row]}"
         )
     return embedding.array(len(column.values))
+
+
+def embed_texts(
+    texts: Any,
+    *,
+    projected: bool = False,
+    model: str | None = None,
+    variant: str | None = None,
+    on_error: str = "null",
+) -> NDArray[np.float32]:
+    """The Q-Former's features of texts, of a checkpoint that matches.
+
+    `texts` is one text, or a list or column of them. Returns (texts, width) in fp32, the output at
+    each text's first token, which stands for the whole: LAVIS' `text_embeds[:, 0]`, 768 numbers for
+    the published checkpoints. With `projected` it is the vector that the text is compared with
+    pictures by, (texts, 256) of length 1: LAVIS' `text_embeds_proj[:, 0]`. A text that is missing,
+    empty or too long is NaN.
+
+    `model` and `variant` are those of `match`. Blocks, and stores nothing: texts are read quickly.
+    Raises Blip2Error where no text can be read, or with on_error="raise" where one cannot, and
+    where no model can run.
+    """
+    import numpy as np
+
+    _check_on_error(on_error)
+    wanted = _texts_in([texts] if isinstance(texts, str) else texts)
+    session = current()
+    located = locate(parse(_matching_model(model)), "match")
+    named = _variant_for(located, variant or session.defaults.variant)
+    resident = session.manager.hold(located, session.manager.choose(located, named))
+    try:
+        found, wrong = vectors_of_texts(resident.retrieval.result(), wanted, projected)
+    except KeyboardInterrupt:
+        raise Blip2Error("interrupted; features of texts are not stored") from None
+    finally:
+        session.manager.release(resident)
+    if not found or (wrong and on_error == "raise"):
+        if not wanted:
+            raise Blip2Error('there is no text; give one: "a dog on a beach"')
+        first = min(wrong)
+        raise Blip2Error(
+            f"{len(wrong)} of {len(wanted)} texts failed; the first, number {first}: {wrong[first]}"
+        )
+    vectors = np.full((len(wanted), len(next(iter(found.values())))), np.nan, np.float32)
+    for at, vector in found.items():
+        vectors[at] = vector
+    return vectors
+
+
+def _text_of_rows(texts: Any, asking: Asking) -> str | list[str | None]:
+    """The text of all rows, or each row's, None where there is none. Raises Blip2Error."""
+    if isinstance(texts, str):
+        _check_texts([texts], "a text to read with the pictures")
+        filled = asking.texts(Prompt("text", texts.strip(), "question"))
+        return filled if isinstance(filled, str) else _texts_in(filled)
+    return _texts_in(rows_of(asking.column, texts, "texts"))
+
+
+def _texts_in(values: Any) -> list[str | None]:
+    """A column's texts, None where a value is none or is empty."""
+    return [text.strip() or None if text is not None else None for text in read_texts(values)]
 
 
 def import_answers(
@@ -502,6 +593,18 @@ def _matching_model(model: str | None) -> str:
     return DEFAULT_RETRIEVAL
 
 
+def _variant_for(located: Located, variant: str) -> str:
+    """What a variant means with a checkpoint: the default that quantises language models says
+    nothing of one that has none."""
+    is_default = variant == current().defaults.variant
+    return "auto" if located.task == "match" and is_default and "int" in variant else variant
+
+
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ("null", "raise"):
+        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
+
+
 def _best_first(fits: Mapping[int, Fit]) -> list[int]:
     """The rows that a text was matched with, by how well it fits."""
     now = dict(fits)  # to which the worker's thread may be adding
@@ -540,8 +643,7 @@ def _asking(
     expression: str = "",
 ) -> tuple[Column, Asking]:
     """The rows that are meant, and how they are asked."""
-    if on_error not in ("null", "raise"):
-        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
+    _check_on_error(on_error)
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
@@ -765,10 +867,7 @@ class Asking:
         checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
         session = current()
         located = locate(parse(model), task)
-        variant = self.variant
-        if located.task == "match" and variant == session.defaults.variant and "int" in variant:
-            variant = "auto"  # what quantises language models says nothing of one that has none
-        plan = session.manager.plan(located, variant)
+        plan = session.manager.plan(located, _variant_for(located, self.variant))
         measure = make(located, plan.variant, self.store, refresh=self.refresh)
         measuring = Measuring(
             self.column,

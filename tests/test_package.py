@@ -92,6 +92,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "chat",
         "compare",
         "embed",
+        "embed_texts",
         "explore",
         "import_answers",
         "load_ipython_extension",

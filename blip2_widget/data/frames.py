@@ -27,7 +27,7 @@ def row_values(frame: Any, name: str) -> list[object]:
     return list(column.to_pylist() if hasattr(column, "to_pylist") else column)  # pyarrow's
 
 
-def rows_of(column: Column, values: Any) -> Any:
+def rows_of(column: Column, values: Any, what: str = "references") -> Any:
     """A value for each row of a column: of the frame's column by its name, of a pandas Series by
     its index where the column has some of its rows, and else as they are. Raises Blip2Error where
     there is no such column, and where their number is another.
@@ -42,7 +42,7 @@ def rows_of(column: Column, values: Any) -> Any:
     if len(values) != count and hasattr(values, "iloc") and values.index.is_unique:
         values = values.reindex(column.index)
     if len(values) != count:
-        raise Blip2Error(f"there are {len(values)} references for {count} rows; give one for each")
+        raise Blip2Error(f"there are {len(values)} {what} for {count} rows; give one for each")
     return values
 
 

@@ -3,7 +3,7 @@
 from blip2_widget.run.board import Board, free_name, same
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
-from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
+from blip2_widget.run.measures import Embedding, Fit, Matching, Measure, MultimodalEmbedding
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.records import Record, records_of
@@ -11,6 +11,7 @@ from blip2_widget.run.reviews import Action, ReviewOf, Reviews, Target, target_o
 from blip2_widget.run.run import Run
 from blip2_widget.run.searching import RERANKED, KeptVectors, Query, Searching
 from blip2_widget.run.templates import columns_in, escaped, fill, no_such_column, quoted
+from blip2_widget.run.texts import vectors_of_texts
 from blip2_widget.run.worker import Worker
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Matching",
     "Measure",
     "Measuring",
+    "MultimodalEmbedding",
     "Pictures",
     "Progress",
     "Prompt",
@@ -47,4 +49,5 @@ __all__ = [
     "records_of",
     "same",
     "target_of",
+    "vectors_of_texts",
 ]
