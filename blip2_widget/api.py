@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -16,12 +15,10 @@ from blip2_widget.data.frames import row_values, rows_of, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
 from blip2_widget.model import (
-    DEFAULT_RETRIEVAL,
     GenerationSettings,
     Located,
     Task,
     locate,
-    names,
     parse,
     preset_named,
 )
@@ -275,7 +272,7 @@ def match(
     per_row = [asking.texts(Prompt(text, text.strip(), "question")) for text in wanted]
     measuring, matching = asking.measuring(
         lambda *checkpoint, **how: Matching(*checkpoint, texts=per_row, **how),
-        model=_matching_model(model),
+        model=model or current().defaults.matching,
         title=title,
     )
     board = Board(column, measuring.pictures, measuring.title)
@@ -328,7 +325,7 @@ def search(
             kept=kept,
             **how,
         ),
-        model=_matching_model(model),
+        model=model or current().defaults.matching,
         title=title,
     )
     board = Board(column, measuring.pictures, measuring.title)
@@ -428,7 +425,7 @@ def embed(
     matches = projected or texts is not None
     measuring, embedding = asking.measuring(
         make,
-        model=_matching_model(model) if matches else model or asking.model,
+        model=model or (current().defaults.matching if matches else asking.model),
         task="match" if matches else None,
     )
     measuring.start()
@@ -476,8 +473,8 @@ def embed_texts(
     _check_on_error(on_error)
     wanted = _texts_in([texts] if isinstance(texts, str) else texts)
     session = current()
-    located = locate(parse(_matching_model(model)), "match")
-    named = _variant_for(located, variant or session.defaults.variant)
+    located = locate(parse(model or session.defaults.matching), "match")
+    named = variant_for(located, variant or session.defaults.variant)
     resident = session.manager.hold(located, session.manager.choose(located, named))
     try:
         found, wrong = vectors_of_texts(resident.retrieval.result(), wanted, projected)
@@ -577,23 +574,7 @@ def _run(
     return Result(board.put_probabilities(), [asking], started=start)
 
 
-def _matching_model(model: str | None) -> str:
-    """The checkpoint that matches: the one that is named, or what stands in for the default."""
-    if model is not None:
-        return model
-    default = current().defaults.model
-    if default == "demo":
-        return "demo-retrieval"
-    with suppress(Blip2Error):
-        checkpoint = parse(default)
-        if checkpoint.source.removeprefix("Salesforce/blip2-") in names("match"):
-            return default
-        if checkpoint.is_folder and locate(checkpoint, None).task == "match":
-            return default
-    return DEFAULT_RETRIEVAL
-
-
-def _variant_for(located: Located, variant: str) -> str:
+def variant_for(located: Located, variant: str) -> str:
     """What a variant means with a checkpoint: the default that quantises language models says
     nothing of one that has none."""
     is_default = variant == current().defaults.variant
@@ -867,7 +848,7 @@ class Asking:
         checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
         session = current()
         located = locate(parse(model), task)
-        plan = session.manager.plan(located, _variant_for(located, self.variant))
+        plan = session.manager.plan(located, variant_for(located, self.variant))
         measure = make(located, plan.variant, self.store, refresh=self.refresh)
         measuring = Measuring(
             self.column,

@@ -53,8 +53,8 @@ def complete(context: CompletionContext) -> SimpleMatcherResult:
 def _offers(before: list[str], token: str) -> list[str]:
     if not before:
         return list(SUBCOMMANDS)
-    if before[-1] in ("-m", "--model") and before[0] in ("match", "search"):
-        return names("match")
+    if before[-1] in ("-m", "--model") and before[0] in ("match", "search", "use", "unload"):
+        return names("match") + (names() if before[0] in ("use", "unload") else [])
     if before[-1] in _VALUES:
         return list(_VALUES[before[-1]]())
     if token.startswith("-"):

@@ -43,6 +43,9 @@ class Blip2Magics(Magics):
     """BLIP-2 in the notebook; the traits are the defaults of every line."""
 
     model = Unicode(help="the checkpoint where a line has no -m").tag(config=True)
+    matching_model = Unicode(
+        help="the checkpoint where match and search have no -m; empty: what goes with model"
+    ).tag(config=True)
     variant = Unicode(help="the variant where a line has no --variant").tag(config=True)
     max_new_tokens = Int(1, min=1, help="the longest answer, in tokens").tag(config=True)
     num_beams = Int(1, min=1, help="beams to search; 1 is greedy").tag(config=True)
@@ -285,15 +288,24 @@ class Blip2Magics(Magics):
         print(status_text(current()))
 
     def _use(self, options: argparse.Namespace) -> None:
-        """Set defaults, once it is known that they can be run here."""
+        """Set defaults, once it is known that they can be run here; a checkpoint that matches is
+        that of `match` and `search`, beside the one that answers."""
         counts = {name: getattr(options, name) for name in _COUNTS}
         at_least_one(**counts)
         if options.model or options.words or options.variant:
             model = options.model or (options.words[0] if options.words else self.model)
             variant = options.variant or self.variant
-            chosen = current().manager.choose(locate(parse(model)), variant)
-            self.model, self.variant = model, variant
-            print(f"using {model} · {chosen.name}" + (" (auto)" if variant == "auto" else ""))
+            located = locate(parse(model), None)
+            meant = api.variant_for(located, variant)
+            chosen = current().manager.choose(located, meant)
+            matches = located.task == "match"
+            setattr(self, "matching_model" if matches else "model", model)
+            self.variant = variant
+            print(
+                f"using {model} · {chosen.name}"
+                + (" (auto)" if meant == "auto" else "")
+                + (" to match and search" if matches else "")
+            )
         for name, count in counts.items():
             if count is not None:
                 setattr(self, name, count)

@@ -56,6 +56,7 @@ def status_text(session: Session) -> str:
     lines = [
         f"default   {defaults.model} · {defaults.variant}, up to {defaults.max_new_tokens} tokens, "
         + ("greedy" if defaults.num_beams == 1 else f"{defaults.num_beams} beams"),
+        f"matching  {defaults.matching}",
         f"memory    {gigabytes(machine.ram_free)} free of {gigabytes(machine.ram_total)}"
         + ("" if machine.cpu_bf16 else ", no bf16 arithmetic"),
     ]

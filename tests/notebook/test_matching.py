@@ -108,6 +108,48 @@ def test_the_default_stands_for_one_that_matches(
     assert DEFAULT_RETRIEVAL in str(run('%blip2 match df.image "a"', fails=True).error)
 
 
+def test_use_sets_the_one_that_matches_beside_the_one_that_answers(
+    run: RunCell, own_session: Session, shell: InteractiveShell, tiny_opt: Path, tiny_itm: Path
+) -> None:
+    run(f"%blip2 use -m {tiny_opt}")
+    assert f"default   {tiny_opt} · auto" in run("%blip2 status").text
+    assert f"matching  {DEFAULT_RETRIEVAL}\n" in run("%blip2 status").text
+    said = run("%blip2 use -m demo-retrieval --variant cpu-fp32").text
+    assert said == "using demo-retrieval · cpu-fp32 to match and search\n"
+    status = run("%blip2 status").text
+    assert f"default   {tiny_opt} · cpu-fp32" in status and "matching  demo-retrieval\n" in status
+    run('%blip2 match df.image "a circle" -n 2 -o fits --wait -q')
+    run("%blip2 caption df.image -n 2 -o captions --wait -q")
+    assert shell.user_ns["fits"].progress.model == "demo-retrieval"
+    assert shell.user_ns["captions"].run.located.family == "opt"
+    # Another one that answers leaves it, and %config says and sets the same.
+    run("%blip2 use -m demo")
+    shown = run("%config Blip2Magics").text.partition("Blip2Magics.matching_model=")[2]
+    assert shown.partition("Current: ")[2].startswith("'demo-retrieval'")
+    run(f"%config Blip2Magics.matching_model = {str(tiny_itm)!r}")
+    run('%blip2 search df.image "a circle" -n 1 -o near --wait -q')
+    assert shell.user_ns["near"].progress.model == tiny_itm.name
+    assert blip2_widget.embed_texts("a circle").shape == (1, 64)
+    run('%config Blip2Magics.matching_model = ""')
+    assert "default   demo · cpu-fp32" in run("%blip2 status").text
+    assert "matching  demo-retrieval\n" in run("%blip2 status").text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("use -m itm-vit-g", "write -m demo-retrieval"),  # it is not here, and the Hub is offline
+        ("use -m demo-retrieval --variant cpu-int8", "no language model to quantise"),
+    ],
+)
+def test_use_of_one_that_matches_fails_in_one_line(
+    run: RunCell, own_session: Session, line: str, said: str
+) -> None:
+    before = vars(own_session.defaults).copy()
+    assert said in str(run(f"%blip2 {line}", fails=True).error)
+    assert vars(own_session.defaults) == before
+
+
 def test_checkpoints_that_match_are_listed(own_session: Session) -> None:
     frame = models_frame()
     assert {"itm-vit-g", "itm-vit-g-coco", "demo-retrieval"} <= set(frame.index)
