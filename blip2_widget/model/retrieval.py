@@ -94,14 +94,21 @@ class RetrievalEngine(LoadedModel):
         """The probability, under the model, that each text fits the picture in the same place of
         what `see` gave. Raises Cancelled where `between` does, ValueError where the counts differ,
         Blip2Error for a text that is too long, as `check`, and where fp16 overflowed."""
+        found: list[float] = self.votes(seen, texts, between).softmax(dim=1)[:, 1].tolist()
+        return found
+
+    def votes(
+        self, seen: torch.Tensor, texts: Sequence[str], between: Between | None = None
+    ) -> torch.Tensor:
+        """What `match` is the softmax of, the mean over the query tokens: (pictures, 2), fp32 on
+        the CPU, that the text does not fit and that it does. Raises as `match`."""
         with self._computing(between), self._in_its_precision():
             head = self.model.itm_head
-            votes = head(self._together(seen, texts).to(head.weight.dtype))
-            fits: torch.Tensor = votes.mean(dim=1).float().softmax(dim=1)[:, 1]
-        if fits.isnan().any():
+            each = head(self._together(seen, texts).to(head.weight.dtype))
+            votes: torch.Tensor = each.mean(dim=1).float().cpu()
+        if votes.isnan().any():
             raise self._overflow()
-        found: list[float] = fits.tolist()
-        return found
+        return votes
 
     def check(self, text: str) -> None:
         """Raise Blip2Error where a text is longer than the Q-Former can read."""
