@@ -145,21 +145,26 @@ def _score(task: Writing, said: object, rows: Rows, confidence: object, spice: b
     return score_answers(said, rows.references, confidence=confidence, rule=task.rule)
 
 
-def main() -> None:
-    """Print the scores as a Markdown table, with what was published beside them."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    takes = argparse.ArgumentParser(
         prog="python -m benchmarks.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", choices=TASKS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--checkpoint", default="opt-2.7b", help="a name or folder, as for -m")
-    parser.add_argument("--variant", default="auto", help="such as cuda-int4")
-    parser.add_argument("-n", type=int, help="so many rows, drawn at random")
-    parser.add_argument("--spice", action="store_true", help="of captions; needs Java and models")
-    parser.add_argument("--rows", type=Path, help="write each row's score to this CSV, worst first")
-    options = parser.parse_args()
+    takes.add_argument("task", choices=TASKS)
+    takes.add_argument("folder", type=Path)
+    takes.add_argument("--checkpoint", default="opt-2.7b", help="a name or folder, as for -m")
+    takes.add_argument("--variant", default="auto", help="such as cuda-int4")
+    takes.add_argument("-n", type=int, help="so many rows, drawn at random")
+    takes.add_argument("--spice", action="store_true", help="of captions; needs Java and models")
+    takes.add_argument("--rows", type=Path, help="write each row's score to this CSV, worst first")
+    return takes
+
+
+def main() -> None:
+    """Print the scores as a Markdown table, with what was published beside them."""
+    options = parser().parse_args()
     try:
         found = evaluate(
             TASKS[options.task],
