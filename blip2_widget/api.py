@@ -505,7 +505,9 @@ def _text_of_rows(texts: Any, asking: Asking) -> str | list[str | None]:
 
 
 def _texts_in(values: Any) -> list[str | None]:
-    """A column's texts, None where a value is none or is empty."""
+    """A column's texts, None where a value is none or is empty. Raises Blip2Error."""
+    if not hasattr(values, "__len__"):
+        raise Blip2Error(f"texts are one text, or a list or column of them, not {values!r}")
     return [text.strip() or None if text is not None else None for text in read_texts(values)]
 
 

@@ -38,6 +38,8 @@ def rows_of(column: Column, values: Any, what: str = "references") -> Any:
                 f"{values!r} names no column, since there is no frame; give the values"
             )
         return row_values(column.frame, values)
+    if not hasattr(values, "__len__"):
+        raise Blip2Error(f"{what} are one for each row, in a list or column, not {values!r}")
     count = len(column.values)
     if len(values) != count and hasattr(values, "iloc") and values.index.is_unique:
         values = values.reindex(column.index)

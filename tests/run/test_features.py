@@ -152,11 +152,13 @@ def test_what_is_wrong_is_said_in_one_line(paths: list[str]) -> None:
         (paths, " ", "must be a text that is not empty"),
         (paths, ["a", None, "b"], "1 of 3 rows failed; the first, .*: there is no text on this"),
         (paths, "a {kind}", "needs the data frame"),
+        (paths, 5, "texts are one for each row, in a list or column, not 5"),
     ]:
         with pytest.raises(Blip2Error, match=said):
             blip2_widget.embed(images, texts, on_error="raise")
     for wanted, said in [
         ([], "there is no text; give one"),
+        (5, "texts are one text, or a list or column of them, not 5"),
         ([None], "1 of 1 texts failed; the first, number 0: there is no text"),
         (["a", TOO_LONG], "1 of 2 texts failed; the first, number 1: .* tokens and this model"),
     ]:
