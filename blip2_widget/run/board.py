@@ -13,7 +13,8 @@ from blip2_widget.images import Column, column_names
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
-from blip2_widget.run.run import Listener, Run
+from blip2_widget.run.run import Run
+from blip2_widget.run.work import Listener
 
 #: What a column of pictures that nothing was asked about says of itself.
 _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
