@@ -175,7 +175,9 @@ class Blip2Magics(Magics):
         _check_name(options.out)
         if options.dry_run:
             progress = result.progress
-            print(f"{progress.total - progress.done + progress.failed} answers to ask again")
+            again = "measure" if progress.counted == "pictures" else "ask"
+            left = progress.total - progress.done + progress.failed
+            print(f"{left} {progress.counted} to {again} again")
             return None
         if options.out:
             self.shell.user_ns[options.out] = result
@@ -384,7 +386,7 @@ def _plan(result: Result) -> str:
     total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
     names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
     if not board.prompts and board.runs:
-        return f"{len(board)} pictures: {total - stored} to look at with {', '.join(names)}"
+        return f"{len(board)} pictures: {total - stored} to measure with {', '.join(names)}"
     return (
         f"{len(board)} pictures, {total} answers: {stored} stored already, "
         f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")

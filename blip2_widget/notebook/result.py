@@ -206,15 +206,15 @@ class Result:
             progress = self.board.progress
             again = "running the cell again" if self._asking.cache else ".retry() on the result"
             raise Blip2Error(
-                f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
+                f"interrupted with {progress.done} of {progress.total} {progress.counted}; they are kept, "
                 f"and {again} goes on from there"
             ) from None
         if self.board.query and self._galleries:
             self.gallery.catch_up()
         if self._asking.raises and len(errors := self.errors):
-            first = errors.iloc[0]
+            first, progress = errors.iloc[0], self.board.progress
             raise Blip2Error(
-                f"{len(errors)} of {self.board.progress.total} answers failed; the first, "
+                f"{len(errors)} of {progress.total} {progress.counted} failed; the first, "
                 f"{first['picture']}: {first['error']}"
             )
         return self

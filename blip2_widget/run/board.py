@@ -10,7 +10,7 @@ from typing import Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
-from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.cells import Cell, Counted, Progress, Prompt
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.run import Listener, Run
@@ -146,11 +146,16 @@ class Board:
     @property
     def progress(self) -> Progress:
         """How far all runs are, as if they were one."""
-        each = [run.progress for run in list(self.runs)]
+        runs = list(self.runs)
+        each = [run.progress for run in runs]
         if not each:
             return _NOTHING_ASKED
+        measured = {isinstance(run, Measuring) for run in runs}
+        counted: Counted = "pictures" if measured == {True} else "answers"
+        if len(measured) == 2:
+            counted = "answers and pictures"
         if len(each) == 1:
-            return each[0]
+            return replace(each[0], counted=counted)
         working = min(each, key=lambda one: _BY_WEIGHT.index(one.state))
         return replace(
             working,
@@ -161,6 +166,7 @@ class Board:
             seconds=sum(one.seconds or 0 for one in each),
             model=" / ".join(dict.fromkeys(one.model for one in each)),
             variant=" / ".join(dict.fromkeys(one.variant for one in each)),
+            counted=counted,
         )
 
     def subscribe(self, listener: Listener) -> None:

@@ -15,19 +15,20 @@ export interface Prompt {
 /** Where a run is. `idle` is a gallery that was never run, `waiting` one queued behind another run. */
 export type RunState = "idle" | "waiting" | "loading" | "running" | "done" | "cancelled" | "failed";
 
-/** How far a run is. Counts are of answers: rows × prompts. */
+/** How far a run is. Counts are of answers, rows × prompts, or of pictures that are measured. */
 export interface Progress {
   state: RunState;
   /** One line for people: what is loading, or why the run failed. */
   note: string;
-  /** Answers that are settled, errors among them. */
+  counted: "answers" | "pictures" | "answers and pictures";
+  /** Those that are settled, errors among them. */
   done: number;
   total: number;
   /** How many of `done` are errors. */
   failed: number;
   /** How many of `done` came from the store. */
   cached: number;
-  /** Answers a second, once it is known. */
+  /** How many a second are computed, once it is known. */
   rate: number | null;
   seconds_left: number | null;
   /** How long the run took, once it has ended. */
@@ -489,6 +490,7 @@ export const DEFAULTS: Traits = {
   progress: {
     state: "idle",
     note: "",
+    counted: "answers",
     done: 0,
     total: 0,
     failed: 0,

@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import blip2_widget
 from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import DEFAULT_RETRIEVAL
 from blip2_widget.notebook.reports import models_frame
 from blip2_widget.notebook.snapshot import settled, snapshot_html
@@ -69,6 +70,28 @@ def test_a_saved_page_shows_the_best_with_their_numbers(own_session: Session) ->
     names = [Path(path).name for path in result.found.image]
     assert sorted(names, key=page.index) == names and page.count("<img") == 3
     assert page.count("rank: a teal rectangle") == 3 and "and 5 more" in page
+
+
+def test_pictures_are_counted_where_nothing_is_answered(
+    run: RunCell, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run('%blip2 match df.image "a circle" -o fits --wait -q')
+    fits = shell.user_ns["fits"]
+    assert fits.progress.counted == fits.gallery.progress["counted"] == "pictures"
+    assert "to measure with demo-retrieval" in run('%blip2 match df.image "a" --dry-run').text
+    assert run("%blip2 retry fits --dry-run").text == "0 pictures to measure again\n"
+    assert "0 answers, 8 matches and 8 features of 8 pictures" in run("%blip2 status").text
+
+    def interrupt(_timeout: float) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fits.board, "wait", interrupt)
+        with pytest.raises(Blip2Error, match="interrupted with 8 of 8 pictures; they are kept"):
+            fits.wait()
+    fits.gallery._ask_many("how many circles are there?", None)
+    progress = fits.wait(60).progress
+    assert (progress.counted, progress.done) == ("answers and pictures", 16)
 
 
 def test_what_was_asked_later_is_asked_by_a_model_that_answers(run: RunCell) -> None:
