@@ -76,6 +76,7 @@ class Gallery(anywidget.AnyWidget):
     history = traitlets.Dict().tag(sync=True)
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
+    scored = traitlets.List(traitlets.Int()).tag(sync=True)
     cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
@@ -398,6 +399,7 @@ class Gallery(anywidget.AnyWidget):
         query, error = short.pop("query"), shown["error"]
         cut_error = None if error is None else shortened(error)
         short["shown"] = shown | {"query": query, "error": cut_error}
+        short["scored"] = sorted(self._board.references)
         return short | {"cut": self._left_out[0] if parts else 0}
 
     @traitlets.validate("selected")

@@ -29,7 +29,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import Answers, format_to_write, to_dataset
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Action, Board, Progress, Reviews, Run, target_of
-from blip2_widget.scores import Rule, Score, score_answers, score_captions
+from blip2_widget.scores import Rule, Score, read_references, score_answers, score_captions
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
 
@@ -206,8 +206,8 @@ class Result:
             progress = self.board.progress
             again = "running the cell again" if self._asking.cache else ".retry() on the result"
             raise Blip2Error(
-                f"interrupted with {progress.done} of {progress.total} {progress.counted}; they are kept, "
-                f"and {again} goes on from there"
+                f"interrupted with {progress.done} of {progress.total} {progress.counted}; "
+                f"they are kept, and {again} goes on from there"
             ) from None
         if self.board.query and self._galleries:
             self.gallery.catch_up()
@@ -246,8 +246,8 @@ class Result:
         `references` is a column's name in the frame, or has for each row one text or several (a
         pandas Series is taken by its index); `name` is the column of answers, the first where it
         is left out. Captions are scored by CIDEr-D and the others, answers by VQA's accuracy, or
-        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, and shows the
-        worst first. Raises Blip2Error as `wait`, and where there is nothing to score.
+        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, the
+        references beside the answers, and shows the worst first. Raises Blip2Error as `wait`, and where there is nothing to score.
         """
         self.wait()
         board, at = self.board, self.board.place(name)
@@ -264,9 +264,15 @@ class Result:
             )
         leading = score.metrics[0]
         found = dict(zip(score.places, leading.rows.tolist(), strict=True))
+
+        def of_row(row: int) -> float | None:
+            # What is answered since is another text, which nobody has scored.
+            return found.get(row) if board.cell(row, at).answer == texts[row] else None
+
+        board.references[at] = read_references(right)
         others = len(board.prompts) > 1
         column = board.put(
-            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, found.get
+            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, of_row
         )
         self.gallery.show(sort=f"column:{column}")
         return score

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -40,6 +41,8 @@ class Board:
         self.numbers: dict[str, Callable[[int], float | None]] = {}
         #: Which of them are the probability of which prompt's choice.
         self.probabilities: dict[str, tuple[int, str]] = {}
+        #: What prompts' answers were scored against: of each such prompt every row's texts.
+        self.references: dict[int, Sequence[Sequence[str]]] = {}
         #: What a gallery shows while a person looks at nothing else, in the words of its `show`.
         #: For something else another dict is put here, and rows are announced.
         self.query: dict[str, Any] = {}
@@ -83,6 +86,12 @@ class Board:
     def number(self, name: str, row: int) -> float | None:
         """A row's number by its name, as it was computed last."""
         return self.numbers[name](row)
+
+    def references_of(self, row: int, prompt: int) -> list[tuple[str, int]]:
+        """The references of a row's answer, each once with how often it is there, the most frequent
+        first; none where it was not scored."""
+        of_all = self.references.get(prompt)
+        return Counter(map(str.strip, of_all[row])).most_common() if of_all else []
 
     @property
     def prompts(self) -> list[Prompt]:

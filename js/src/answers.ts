@@ -10,6 +10,12 @@ export function wordsOf({ state, answer, review }: Cell): string | null {
   return review?.text ?? (state === "done" ? answer : null);
 }
 
+/** What an answer was scored against: "red ×7 · dark red ×3"; empty where it was not. */
+export function referencesOf({ references = [], further = 0 }: Cell): string {
+  const all = references.map(([text, times]) => (times > 1 ? `${text} ×${count(times)}` : text));
+  return [...all, ...(further > 0 ? [`${count(further)} more`] : [])].join(" · ");
+}
+
 /** Whether a row's answers are not all the same, but for case and spaces at their ends. */
 export function differs(row: Row | null): boolean {
   const all = row?.cells.map(wordsOf).filter((words) => words !== null);
@@ -23,7 +29,12 @@ export function nameOf(row: Row | null, position: number, prompts: readonly Prom
   const answers = row.cells.map((cell, k) => {
     const { prompt, review } = cell;
     const of = row.cells.length > 1 ? `${prompt || promptLabel(prompts[k], k)}: ` : "";
-    const said = [review?.status, review?.flagged ? "flagged" : null];
+    const right = referencesOf(cell);
+    const said = [
+      review?.status,
+      review?.flagged ? "flagged" : null,
+      right ? `reference: ${right}` : null,
+    ];
     return [of + (wordsOf(cell) || outcomeOf(cell)), ...said].filter(Boolean).join(", ");
   });
   return [row.label, ...answers].join("; ");

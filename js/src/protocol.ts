@@ -107,6 +107,8 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
+  /** The prompts whose answers were scored: references stand beside these. */
+  scored: number[];
   /**
    * 0 where title, prompts, columns and query are whole. Else the number of what is left out, which
    * `WholeRequest` asks for; another one whenever that changes.
@@ -136,10 +138,17 @@ export interface Cell {
   confidence: number | null;
   /** Where choices were ranked, the 20 most probable ones: their shares among all, from 0 to 1. */
   choices?: Candidate[];
+  /** Where it was scored, what it was scored against, the most frequent 20: counted, since several
+   * people may have said the same. `further` are how many different ones are left out. */
+  references?: Reference[];
+  further?: number;
   /** Where several answers were asked for, they and their probabilities, at most 20. */
   alternatives?: Candidate[];
   review: Review | null;
 }
+
+/** A right answer, or a caption by a person, and how many have given it. */
+export type Reference = [text: string, count: number];
 
 /** What the answer is, or might have been, and how probable it is; the most probable come first. */
 export type Candidate = [text: string, probability: number];
@@ -507,5 +516,6 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
+  scored: [],
   cut: 0,
 };

@@ -123,6 +123,7 @@ const TRAITS = [
   "history",
   "few_selected",
   "comparing",
+  "scored",
   "cut",
 ] as const;
 
@@ -150,6 +151,7 @@ export class Session {
   readonly history = signal(DEFAULTS.history);
   readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
   readonly comparing = signal(DEFAULTS.comparing);
+  readonly scored = signal<number[]>(DEFAULTS.scored);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
@@ -474,6 +476,7 @@ export class Session {
       this.history.value = read("history");
       this.fewSelected.value = read("few_selected");
       this.comparing.value = read("comparing");
+      if (!same(read("scored"), this.scored.peek())) this.scored.value = read("scored");
       if (!same(shown, old)) {
         this.shown.value = shown;
         const asked = this.#wanted.peek();

@@ -320,6 +320,20 @@ describe("a review", () => {
   });
 });
 
+it("lists all that an answer was scored against, and how many say so", () => {
+  const references: Cell["references"] = [
+    ["a dog & a <b>ball</b>", 1],
+    ["dogs", 4],
+  ];
+  row.value = rowOf({ cells: [cell({ references, further: 0 })] });
+  draw();
+  const list = screen.getByRole("list", { name: "references" });
+  const words = within(list).getAllByRole("listitem");
+  expect(words.map((each) => each.textContent)).toEqual(["a dog & a <b>ball</b>", "dogs ×4"]);
+  setRow({ cells: [cell({ references, further: 1200 })] });
+  expect(list.textContent).toContain("and 1,200 more");
+});
+
 describe("what else the answer might have been", () => {
   const candidates = (name: string) => within(screen.getByRole("list", { name }));
   const lines = (name: string) =>

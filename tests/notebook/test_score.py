@@ -11,6 +11,7 @@ import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.result import Result
+from blip2_widget.notebook.snapshot import snapshot_html
 from blip2_widget.session import Session
 from tests.notebook.conftest import RunCell
 
@@ -38,6 +39,28 @@ def test_answers_are_scored_and_the_worst_are_shown_first(result: Result) -> Non
     assert (
         list(result.df.columns).count("VQA accuracy") == 1 and result.df["VQA accuracy"].min() == 1
     )
+
+
+def test_references_stand_beside_the_answers(result: Result) -> None:
+    said = list(result.df.said)
+    people = [[text] * 7 + [f"dark {text} ", f"dark {text}", "odd"] for text in said]
+    people[1], people[2] = [], [str(number) for number in range(25)]
+    result.score(people)
+    gallery = result.gallery
+    assert gallery.scored == [0]
+    cells = [gallery._row(row)["cells"][0] for row in range(3)]
+    assert cells[0]["references"] == [(said[0], 7), (f"dark {said[0]}", 2), ("odd", 1)]
+    assert cells[0]["further"] == 0 and "references" not in cells[1]
+    assert len(cells[2]["references"]) == 20 and cells[2]["further"] == 5
+    assert f"reference: {said[0]} ×7 · dark {said[0]} ×2 · odd" in snapshot_html(result.board)
+
+
+def test_what_is_answered_anew_has_no_score_of_what_was_answered_before(result: Result) -> None:
+    result.score(list(result.df.said))
+    result.ask(0, "how many shapes are there?").wait(60)
+    scores = result.df["VQA accuracy"]
+    assert pd.isna(scores.iloc[0]) and scores.iloc[1:].notna().all()
+    assert "references" in result.gallery._row(0)["cells"][0]
 
 
 def test_corrections_are_a_person_s_and_not_scored(result: Result) -> None:

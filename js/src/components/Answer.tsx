@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { allows, modelNote, wordsOf } from "../answers";
+import { allows, modelNote, referencesOf, wordsOf } from "../answers";
 import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
@@ -93,6 +93,7 @@ export function Answer(props: AnswerProps) {
         )}
       </div>
       <Outcome {...props} cell={cell} asked={asked !== undefined} />
+      {cell?.references && <References cell={cell} />}
       {editing === "prompt" && row !== null && (
         <Editor
           label="prompt"
@@ -116,6 +117,16 @@ export function Answer(props: AnswerProps) {
       {editing === "answer" && row !== null && known && allows(known, "correct") && (
         <Correction session={session} row={row} index={index} cell={known} close={close} />
       )}
+    </div>
+  );
+}
+
+/** What the answer was scored against, in one line. */
+function References({ cell }: { cell: Cell }) {
+  const words = referencesOf(cell);
+  return (
+    <div class="value reference" title={`reference: ${words}`}>
+      <span class="valuename">reference</span> {words}
     </div>
   );
 }
