@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names, is_dataset, named_values, with_column
-from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, records_of, same
-from blip2_widget.scores import wilson
+from blip2_widget.run import Board, ReviewOf, compared, free_name, no_such_column, records_of
+from blip2_widget.scores import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,24 +193,53 @@ def error_frame(board: Board) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["row", "picture", "name", "prompt", "kind", "error"])
 
 
-def agreement_frame(board: Board) -> pd.DataFrame:
-    """For each two columns of answers: on how many rows both answered, on how many of these the
-    same (but for case and spaces at the ends), and the share of that, with its 95 % interval.
+class Agreement(NamedTuple):
+    """How often two columns of answers, by their places, say the same: `share` is that of the rows
+    on which both have `answered`."""
 
-    The interval is Wilson's: how far the share of all such pictures may be from these rows'. The
-    models' own answers count, also where a person has corrected one.
+    one: int
+    other: int
+    answered: int
+    agree: int
+    share: Interval
+
+
+def agreements(board: Board, most: int | None = None) -> list[Agreement]:
+    """For each two columns of answers, or of the first `most`, on how many rows they agree.
+
+    Answers are the same but for case and spaces at the ends; the interval is Wilson's, 95 %: how
+    far the share of all such pictures may be from these rows'. The models' own answers count, also
+    where a person has corrected one.
     """
+    import numpy as np
+
+    columns = range(len(board.prompts))[:most]
+    numbers: dict[str | None, int] = {None: -1}
+    said = np.empty((len(columns), len(board)), np.int32)
+    for at in columns:
+        for row in range(len(board)):
+            answer = board.cell(row, at).answer
+            text = None if answer is None else compared(answer)
+            said[at, row] = numbers.setdefault(text, len(numbers))
+    found = []
+    for one, other in itertools.combinations(columns, 2):
+        both = (said[one] >= 0) & (said[other] >= 0)
+        answered = int(both.sum())
+        agree = int((both & (said[one] == said[other])).sum())
+        found.append(Agreement(one, other, answered, agree, wilson(agree, answered)))
+    return found
+
+
+def agreement_frame(board: Board) -> pd.DataFrame:
+    """The same of all columns, as a frame: their names, on how many rows both answered, on how many
+    of these they agree, and the share of that with its interval."""
     import pandas as pd
 
-    lines = []
-    prompts = board.prompts
-    for one, other in itertools.combinations(range(len(prompts)), 2):
-        pairs = [(board.cell(row, one), board.cell(row, other)) for row in range(len(board))]
-        both = [(a.answer, b.answer) for a, b in pairs if a.answer is not None]
-        answered = [(a, b) for a, b in both if a is not None and b is not None]
-        equal = sum(same(pair) for pair in answered)
-        share = wilson(equal, len(answered))
-        names = (prompts[one].name, prompts[other].name)
-        lines.append((*names, len(answered), equal, share.value, share.low, share.high))
+    names = [prompt.name for prompt in board.prompts]
+    lines = [
+        (names[each.one], names[each.other], each.answered, each.agree)
+        + (each.share.value, each.share.low, each.share.high)
+        for each in agreements(board)
+    ]
     columns = ["one", "other", "both answered", "agree", "share", "low", "high"]
     return pd.DataFrame(lines, columns=columns)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from blip2_widget.data.frames import wide_frame
+from blip2_widget.data.frames import agreements, wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
 from blip2_widget.notebook.code import answer_line, chat_line
@@ -44,6 +44,10 @@ _STATIC = Path(__file__).parent / "static"
 #: changed still pass the query.
 _INTERVAL = 0.1
 _REFRESH_INTERVAL = 1.0
+#: Seconds between two counts of how often compared answers agree, and the most columns of answers
+#: that are counted, each with each.
+_COUNT_INTERVAL = 2.0
+_MOST_COMPARED = 8
 #: Rows in one message about changed rows.
 _ROWS_A_MESSAGE = 500
 #: How many of the rows that the page asked for last are told when they change; it keeps 3000.
@@ -77,6 +81,7 @@ class Gallery(anywidget.AnyWidget):
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
     scored = traitlets.List(traitlets.Int()).tag(sync=True)
+    agreement = traitlets.List(traitlets.Dict()).tag(sync=True)
     cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
@@ -108,6 +113,7 @@ class Gallery(anywidget.AnyWidget):
         self._changed: set[int] = set()
         self._timer: threading.Timer | None = None
         self._stale: threading.Timer | None = None
+        self._counter: threading.Timer | None = None
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
@@ -135,6 +141,8 @@ class Gallery(anywidget.AnyWidget):
         self._show_what_is_wanted()
         board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
+        if board.comparing:
+            self._later(self._count_agreement, self._searcher)
 
     @property
     def df(self) -> Any:
@@ -174,6 +182,8 @@ class Gallery(anywidget.AnyWidget):
         self._send_changes()
         self._show_what_is_wanted()
         self._refresh_now()
+        if self._board.comparing:
+            self._count_agreement()
 
     # --- from the page ------------------------------------------------------------------------
 
@@ -502,6 +512,8 @@ class Gallery(anywidget.AnyWidget):
         with self._lock:
             if rows and self._stale is None:
                 self._stale = _soon(_REFRESH_INTERVAL, self._refresh)
+            if rows and self._board.comparing and self._counter is None:
+                self._counter = _soon(_COUNT_INTERVAL, self._count)
         self._view.changed(rows)
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
@@ -537,6 +549,23 @@ class Gallery(anywidget.AnyWidget):
         with self._showing:
             self._view.refresh()
             self._show()
+
+    def _count(self) -> None:
+        with self._lock:
+            self._counter = None
+        self._later(self._count_agreement, self._searcher)
+
+    def _count_agreement(self) -> None:
+        """Tell the page how often the columns that are compared agree."""
+        self.agreement = [
+            {
+                **{"one": each.one, "other": each.other},
+                **{"answered": each.answered, "agree": each.agree},
+                **{"low": each.share.low, "high": each.share.high},
+            }
+            for each in agreements(self._board, _MOST_COMPARED)
+            if each.answered
+        ]
 
     def _send_rows(self, rows: Iterable[int]) -> None:
         listed = sorted(rows)

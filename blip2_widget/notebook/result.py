@@ -209,7 +209,7 @@ class Result:
                 f"interrupted with {progress.done} of {progress.total} {progress.counted}; "
                 f"they are kept, and {again} goes on from there"
             ) from None
-        if self.board.query and self._galleries:
+        if (self.board.query or self.board.comparing) and self._galleries:
             self.gallery.catch_up()
         if self._asking.raises and len(errors := self.errors):
             first, progress = errors.iloc[0], self.board.progress
@@ -247,7 +247,8 @@ class Result:
         pandas Series is taken by its index); `name` is the column of answers, the first where it
         is left out. Captions are scored by CIDEr-D and the others, answers by VQA's accuracy, or
         with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, the
-        references beside the answers, and shows the worst first. Raises Blip2Error as `wait`, and where there is nothing to score.
+        references beside the answers, and shows the worst first. Raises Blip2Error as `wait`, and
+        where there is nothing to score.
         """
         self.wait()
         board, at = self.board, self.board.place(name)

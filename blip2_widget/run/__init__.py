@@ -1,6 +1,6 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
-from blip2_widget.run.board import Board, free_name, same
+from blip2_widget.run.board import Board, compared, free_name
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
@@ -39,12 +39,12 @@ __all__ = [
     "Turn",
     "Worker",
     "columns_in",
+    "compared",
     "escaped",
     "fill",
     "free_name",
     "no_such_column",
     "quoted",
     "records_of",
-    "same",
     "target_of",
 ]

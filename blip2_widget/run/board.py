@@ -215,6 +215,6 @@ def free_name(name: str, taken: Collection[object]) -> str:
     return free
 
 
-def same(answers: Sequence[str]) -> bool:
-    """Whether answers are one, but for case and spaces at their ends."""
-    return len({answer.strip().casefold() for answer in answers}) == 1
+def compared(answer: str) -> str:
+    """An answer without what makes no other answer of it: case, and spaces at its ends."""
+    return answer.strip().casefold()

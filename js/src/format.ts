@@ -18,6 +18,13 @@ export function percent(probability: number): string {
   return probability > 0 && share === 0 ? "<1 %" : `${share} %`;
 }
 
+/** A share of many: "92.4 %", and 100 % only where it is all of them. */
+export function share(value: number): string {
+  const words = (100 * value).toFixed(1);
+  if (value < 1 && words === "100.0") return ">99.9 %";
+  return `${words.replace(/\.0$/, "")} %`;
+}
+
 /** A duration with as much detail as a person wants: "0.4 s", "42 s", "3 min 20 s", "2 h 5 min". */
 export function duration(seconds: number): string {
   if (seconds < 0.95) return `${Math.max(0.1, Math.round(seconds * 10) / 10)} s`;

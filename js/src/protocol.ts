@@ -51,7 +51,8 @@ export interface FrameColumn {
  * What is filtered and sorted by, as one text: `column:NAME` of the frame, `answer:K`, `state:K`,
  * `confidence:K` and `review:K` of the K-th prompt, `label`, `error` (whether the picture is broken),
  * `copies` (how many rows hold the same picture), `row` (the frame's order), and `agreement` ("same"
- * or "different": all answers of a row, a person's where there is one).
+ * or "different": all answers of a row, a person's where there is one), and `agreement:K,L` (the same
+ * of the models' own answers to the K-th and L-th prompt).
  */
 export type Key = string;
 
@@ -91,6 +92,17 @@ export interface History {
   redo: number;
 }
 
+/** How often the models' own answers to two prompts are the same, where both have `answered`. */
+export interface Agreement {
+  one: number;
+  other: number;
+  answered: number;
+  agree: number;
+  /** The 95 % interval of the share, from 0 to 1. */
+  low: number;
+  high: number;
+}
+
 /** The synced traits. They are saved with the notebook, so what is too long is cut in them. */
 export interface Traits {
   row_count: number;
@@ -107,6 +119,8 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
+  /** Where they are, each two of the first columns that have answers to the same rows. */
+  agreement: Agreement[];
   /** The prompts whose answers were scored: references stand beside these. */
   scored: number[];
   /**
@@ -516,6 +530,7 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
+  agreement: [],
   scored: [],
   cut: 0,
 };

@@ -5,6 +5,17 @@ export function promptLabel(prompt: Prompt | undefined, index: number): string {
   return prompt?.text || prompt?.name || (index === 0 ? "caption" : `caption ${index + 1}`);
 }
 
+/** The names of columns of answers that are compared, without what all of them begin with. */
+export function shortNames(prompts: readonly Prompt[]): string[] {
+  const parts = prompts.map(({ name }) => name.split(" · "));
+  const [first = []] = parts;
+  const alike = (at: number) =>
+    at < first.length && parts.every((each) => at < each.length - 1 && each[at] === first[at]);
+  let from = 0;
+  while (alike(from)) from++;
+  return parts.map((each) => each.slice(from).join(" · "));
+}
+
 /** Splits "answer:2" into "answer" and "2"; a column's name may hold colons of its own. */
 export function parseKey(key: Key): [kind: string, of: string] {
   const at = key.indexOf(":");
@@ -25,6 +36,11 @@ export function keyLabel(key: Key, prompts: readonly Prompt[]): string {
       return prompts.length > 1
         ? `${kind} · ${promptLabel(prompts[Number(of)], Number(of))}`
         : kind;
+    case "agreement": {
+      const names = shortNames(prompts);
+      const two = of.split(",").map((at) => names[Number(at)]);
+      return of ? `agreement of ${two.join(" and ")}` : kind;
+    }
     case "error":
       return "broken picture";
     case "copies":
