@@ -237,8 +237,10 @@ def agreement_frame(board: Board) -> pd.DataFrame:
 
     names = [prompt.name for prompt in board.prompts]
     lines = [
-        (names[each.one], names[each.other], each.answered, each.agree)
-        + (each.share.value, each.share.low, each.share.high)
+        (
+            *(names[each.one], names[each.other], each.answered, each.agree),
+            *(each.share.value, each.share.low, each.share.high),
+        )
         for each in agreements(board)
     ]
     columns = ["one", "other", "both answered", "agree", "share", "low", "high"]
