@@ -243,8 +243,9 @@ class Blip2Magics(Magics):
         options.words = words
         result = self._result(options, names)
         if options.dry_run:
-            done = result.progress.done - result.progress.failed
-            print(f"would write {done:,} answer{'' if done == 1 else 's'} to {path}")
+            progress = result.progress
+            done = progress.done - progress.failed
+            print(f"would write {_count(done, progress.counted)} to {path}")
             return
         if options.wait:
             result.wait()
@@ -253,7 +254,7 @@ class Blip2Magics(Magics):
         left = progress.total - progress.done
         still = f"; {left:,} are not there yet (--wait waits for them)" if left else ""
         if not options.quiet:
-            print(f"wrote {written:,} answer{'' if written == 1 else 's'} to {path}{still}")
+            print(f"wrote {_count(written, progress.counted)} to {path}{still}")
 
     def _import(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         if not 1 <= len(options.words) <= 2:
@@ -334,6 +335,10 @@ class Blip2Magics(Magics):
 
     def _help(self, _options: argparse.Namespace) -> None:
         print(grammar.help_text())
+
+
+def _count(number: int, counted: str) -> str:
+    return f"{number:,} {counted[:-1] if number == 1 and ' ' not in counted else counted}"
 
 
 def _check_name(name: str | None) -> None:
