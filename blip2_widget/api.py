@@ -31,6 +31,7 @@ from blip2_widget.run import (
     KeptVectors,
     Matching,
     Measure,
+    Measured,
     Measuring,
     Pictures,
     Prompt,
@@ -38,7 +39,9 @@ from blip2_widget.run import (
     Run,
     Searching,
     columns_in,
+    escaped,
     fill,
+    quoted,
 )
 from blip2_widget.session import current
 from blip2_widget.store import Store
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 _TICK = 0.1
 
 #: A measure, of whichever kind.
-Measured = TypeVar("Measured", bound=Measure)
+AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
 
 #: One prompt, several, or several by name.
 Prompts = str | Sequence[str] | Mapping[str, str]
@@ -280,6 +283,8 @@ def match(
         for kind in ("match", "similarity")
     ]
     board.query = {"sort": f"column:{shown[0]}", "descending": True}
+    said = {} if model is None else {"model": model}
+    board.measured = Measured("match", [quoted(text) for text in wanted], said | asking.options)
     board.found = lambda: _best_first(matching.fits[0])
     board.measure(measuring.start() if start else measuring)
     return Result(board, [asking], started=start)
@@ -294,6 +299,7 @@ def search(
     model: str | None = None,
     title: str | None = None,
     start: bool = True,
+    query_expression: str = "",
     **options: Any,
 ) -> Result:
     """The n pictures of a column that are nearest to a text or to another picture, best first.
@@ -332,6 +338,11 @@ def search(
     if rerank and wanted.text is not None:
         board.put(f"match: {name}", lambda row: searching.matches.get(row))
     board.query = {"sort": f"column:{near}", "descending": True}
+    said: dict[str, Any] = {} if model is None else {"model": model}
+    said |= {"n": n} if n != 20 else {}
+    said |= {} if rerank else {"no_rerank": True}
+    word = _written(query, wanted, query_expression)
+    board.measured = Measured("search", None if word is None else [word], said | asking.options)
     board.found = lambda: searching.found
 
     def show_found(_rows: Iterable[int]) -> None:
@@ -366,6 +377,17 @@ def _query(query: Any, column: Column) -> tuple[str, Query]:
     picture = Pictures(column, session.store, session.defaults.limits).load(row)
     is_file = column.address(row) != str(column.index[row])
     return column.labels[row] if is_file else f"picture {column.index[row]}", Query(picture=picture)
+
+
+def _written(query: Any, wanted: Query, expression: str) -> str | None:
+    """How a line says what is searched for; None where none can: a picture without a name."""
+    if wanted.text is not None:
+        return quoted(escaped(wanted.text))
+    if expression:
+        return expression
+    if isinstance(query, Integral):
+        return str(query)
+    return quoted(str(query)) if isinstance(query, str | Path) else None
 
 
 def _is_address(text: str) -> bool:
@@ -755,12 +777,12 @@ class Asking:
 
     def measuring(
         self,
-        make: Callable[..., Measured],
+        make: Callable[..., AnyMeasure],
         *,
         model: str,
         task: Task | None = "match",
         title: str | None = None,
-    ) -> tuple[Measuring, Measured]:
+    ) -> tuple[Measuring, AnyMeasure]:
         """What measures the pictures and is not started yet, and the measure that `make` makes of a
         checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
         session = current()

@@ -24,7 +24,7 @@ import traitlets
 from blip2_widget.data.frames import agreements, wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
-from blip2_widget.notebook.code import answer_line, chat_line
+from blip2_widget.notebook.code import answer_line, chat_line, measure_line
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
@@ -465,8 +465,10 @@ class Gallery(anywidget.AnyWidget):
         for at, prompt in enumerate(board.prompts):
             run = board.runs.index(board.run_of(at))
             asking = self._askings[run] if run < len(self._askings) else self._asking
-            codes.append(answer_line(asking, prompt, board.cell(row, at), row))
-        self._send_if_open({"type": "codes", "row": row, "codes": codes})
+            line = answer_line(asking, prompt, board.cell(row, at), row)
+            codes.append("\n".join(filter(None, (line, board.scored_by.get(at)))))
+        measured = measure_line(self._asking, board.measured) if board.measured else ""
+        self._send_if_open({"type": "codes", "row": row, "codes": codes, "measured": measured})
 
     def _send_chat(self, row: int) -> None:
         if row not in self._chat_views.values():

@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "--column",
         metavar="NAME",
         type=_bare,
-        help="export: only this column of answers; import: the file's column of pictures",
+        help="export, score: only this column of answers; import: the file's column of pictures",
     )
     add("--overwrite", action="store_true", help="export: replace what is there")
     add("--text", metavar="NAME", type=_bare, help="import: the file's column of texts")
@@ -230,7 +230,8 @@ def parse(line: str) -> argparse.Namespace:
 _OF = {
     **dict.fromkeys(("models", "variants"), ("compare",)),
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
-    **dict.fromkeys(("format", "column"), ("export", "import")),
+    "format": ("export", "import"),
+    "column": ("export", "import", "score"),
     "overwrite": ("export",),
     "no_rerank": ("search",),
     **dict.fromkeys(("text", "kind", "prompt"), ("import",)),
@@ -247,7 +248,7 @@ def check_options(options: argparse.Namespace) -> None:
     for name in given:
         subs = _OF.get(name, (options.sub,))
         if options.sub not in subs:
-            raise Blip2Error(f"{flag_of(name)} is for {' and '.join(subs)}; leave it out")
+            raise Blip2Error(f"{flag_of(name)} is for {_listed_words(subs)}; leave it out")
     if options.sub in _ASK_NOTHING:
         asking = {*options_given(options), "no_cache"} - (
             {"on_error"} if options.sub == "retry" else set()
@@ -257,6 +258,10 @@ def check_options(options: argparse.Namespace) -> None:
                 raise Blip2Error(
                     f"{options.sub} has no use for {flag_of(name)}; leave it out, or ask anew"
                 )
+
+
+def _listed_words(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def path_in(word: str) -> str:

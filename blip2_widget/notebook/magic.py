@@ -142,7 +142,8 @@ class Blip2Magics(Magics):
             result = api.explore(images, **call)
         elif options.sub == "search":
             count = {"n": 20 if options.n is None else options.n}
-            result = api.search(images, query, rerank=not options.no_rerank, **call | count)
+            how = {"rerank": not options.no_rerank, "query_expression": options.words[1]}
+            result = api.search(images, query, **call | count | how)
         elif options.sub == "match":
             listed = list(grammar.prompts_in(cell).values()) if cell is not None else given
             result = api.match(images, [with_variables(text, names) for text in listed], **call)
@@ -194,7 +195,13 @@ class Blip2Magics(Magics):
             )
         _check_name(options.out)
         references = target(options.refs, names)[0]
-        score = result.score(references, rule=options.rule, spice=options.spice)
+        score = result.score(
+            references,
+            options.column,
+            rule=options.rule,
+            spice=options.spice,
+            expression=options.refs,
+        )
         if options.out:
             self.shell.user_ns[options.out] = score
         if options.quiet or options.display == "none":

@@ -27,6 +27,7 @@ from blip2_widget.data.frames import (
 )
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import Answers, format_to_write, to_dataset
+from blip2_widget.notebook.code import score_line
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Action, Board, Progress, Reviews, Run, target_of
 from blip2_widget.scores import Rule, Score, read_references, score_answers, score_captions
@@ -240,6 +241,7 @@ class Result:
         rule: Rule = "vqa",
         spice: bool = False,
         seed: int = 0,
+        expression: str = "",
     ) -> Score:
         """Score the model's own answers, corrections aside, once the run has ended.
 
@@ -271,10 +273,12 @@ class Result:
             return found.get(row) if board.cell(row, at).answer == texts[row] else None
 
         board.references[at] = read_references(right)
+        board.scored_by[at] = score_line(expression, rule, spice) if expression else ""
         others = len(board.prompts) > 1
         column = board.put(
             f"{leading.name} of {board.prompts[at].name}" if others else leading.name, of_row
         )
+        self.gallery.catch_up()  # one that was shown before has no such column yet
         self.gallery.show(sort=f"column:{column}")
         return score
 

@@ -1,6 +1,6 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
-from blip2_widget.run.board import Board, compared, free_name
+from blip2_widget.run.board import Board, Measured, compared, free_name
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
@@ -25,6 +25,7 @@ __all__ = [
     "MakeRun",
     "Matching",
     "Measure",
+    "Measured",
     "Measuring",
     "Pictures",
     "Progress",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
@@ -22,6 +22,15 @@ _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
 _MOST_CHOICES = 12
 #: Of several runs' states, the one that counts for all.
 _BY_WEIGHT = ("running", "loading", "waiting", "failed", "cancelled", "done")
+
+
+class Measured(NamedTuple):
+    """What is measured, as a line says it: its sub-command, what stands behind the target, and its
+    options in the words of the Python API. `words` are None where no line can say them."""
+
+    sub: Literal["match", "search"]
+    words: Sequence[str] | None
+    options: Mapping[str, Any]
 
 
 class Board:
@@ -43,6 +52,10 @@ class Board:
         self.probabilities: dict[str, tuple[int, str]] = {}
         #: What prompts' answers were scored against: of each such prompt every row's texts.
         self.references: dict[int, Sequence[Sequence[str]]] = {}
+        #: The lines that scored them, where a line did.
+        self.scored_by: dict[int, str] = {}
+        #: What `numbers` come of, where pictures are measured.
+        self.measured: Measured | None = None
         #: What a gallery shows while a person looks at nothing else, in the words of its `show`.
         #: For something else another dict is put here, and rows are announced.
         self.query: dict[str, Any] = {}

@@ -457,11 +457,15 @@ export interface PictureMessage {
   error: string | null;
 }
 
-/** Kernel → page: for each of a row's prompts the line that asks it of all rows in a cell. */
+/**
+ * Kernel → page: for each of a row's prompts what asks it of all rows in a cell, and scores it where
+ * it was scored. `measured` is what measures the pictures, empty where nothing can be copied.
+ */
 export interface CodesMessage {
   type: "codes";
   row: number;
   codes: string[];
+  measured: string;
 }
 
 /**

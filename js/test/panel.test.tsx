@@ -303,12 +303,26 @@ describe("a review", () => {
     expect(of("codes")).toEqual([{ type: "codes", row: 7 }]);
     expect(screen.queryByRole("button", { name: "copy as code" })).toBeNull();
     const code = "%blip2 caption df.image";
-    act(() => void details.receive({ type: "codes", row: 7, codes: [code] }));
+    act(() => void details.receive({ type: "codes", row: 7, codes: [code], measured: "" }));
     fireEvent.click(button("copy as code"));
     expect(writeText).toHaveBeenCalledWith(code);
     await screen.findByText("copied");
     setRow({ cells: [cell({ prompt: "why?" })] });
     expect(of("codes")).toHaveLength(2);
+    vi.unstubAllGlobals();
+  });
+
+  it("has what measured the pictures as code, beside its numbers", async () => {
+    const writeText = vi.fn().mockResolvedValue(undefined);
+    vi.stubGlobal("navigator", { clipboard: { writeText } });
+    setRow({ cells: [], values: ["0.9"] });
+    draw({ prompts: [], columns: [{ name: "match: a dog", kind: "computed" }] });
+    expect(of("codes")).toHaveLength(1);
+    expect(screen.queryByRole("button", { name: "copy as code" })).toBeNull();
+    const measured = '%blip2 match df.image "a dog"';
+    act(() => void details.receive({ type: "codes", row: 7, codes: [], measured }));
+    fireEvent.click(button("copy as code"));
+    expect(writeText).toHaveBeenCalledWith(measured);
     vi.unstubAllGlobals();
   });
 
