@@ -38,10 +38,12 @@ from blip2_widget.run import (
     Query,
     Run,
     Searching,
+    column_of_choices,
     columns_in,
     escaped,
     fill,
     quoted,
+    row_choices,
 )
 from blip2_widget.session import current
 from blip2_widget.store import Store
@@ -99,6 +101,7 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `choices`: the answers there are, as a list or "yes,no": they are ranked by how likely each
       is, and the likeliest is the answer; `length_normalised`: by how likely its tokens are on
       average, so that long ones are at no disadvantage. `.probabilities()` has each.
+      "{column}" are each row's own: a list of them, or a text with commas between.
     - `batch_size`: answers computed at a time.
     - `refresh`: compute again what is stored; `cache=False`: neither read nor write the store.
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
@@ -567,6 +570,7 @@ def _asking(
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
+    choices_of = column_of_choices(choices)
     if isinstance(choices, str):
         choices = choices.split(",")
     if choices is not None and not len(choices):
@@ -581,7 +585,8 @@ def _asking(
         "length_penalty": length_penalty,
         "repetition_penalty": repetition_penalty,
         "k": k,
-        "choices": None if choices is None else tuple(choices),
+        "choices": None if choices is None or choices_of else tuple(choices),
+        "choices_of": choices_of,
         "length_normalised": length_normalised or None,
     }
     how = How(
@@ -629,16 +634,18 @@ class How:
 
     def freely(self) -> How:
         """The same for one answer, which may be any."""
-        narrow = ("k", "choices", "length_normalised")
+        narrow = ("k", "choices", "choices_of", "length_normalised")
         said = {name: value for name, value in self.said.items() if name not in narrow}
         return dataclasses.replace(self, said=said)
 
     @property
     def options(self) -> dict[str, Any]:
         """What says the same in the words of `ask`."""
+        said = dataclasses.asdict(self.settings("opt"))
         if self.preset is not None:
-            return {**self.said, "preset": self.preset}
-        return dataclasses.asdict(self.settings("opt"))
+            said = {**self.said, "preset": self.preset}
+        column = said.pop("choices_of", None)
+        return said if column is None else said | {"choices": f"{{{column}}}"}
 
 
 @dataclass(frozen=True)
@@ -721,6 +728,18 @@ class Asking:
             )
         return names
 
+    def _own_choices(self, column: str | None) -> Callable[[int], tuple[str, ...]] | None:
+        """Gives each row's own choices, which stand in a column, if they do."""
+        if column is None:
+            return None
+        if self.column.frame is None:
+            raise Blip2Error(
+                f"{{{column}}} as choices needs the data frame; give its column as df.{column} is "
+                "written, with frame=df"
+            )
+        values = row_values(self.column.frame, column)
+        return lambda row: row_choices(values[row], column)
+
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
         # The model is asked, and nobody else.
@@ -766,10 +785,11 @@ class Asking:
             batch_size=self.batch_size,
             refresh=self.refresh,
             # What somebody else wrote is none of the choices, and no k answers.
-            imports=self.imports and not settings.choices and settings.k == 1,
+            imports=self.imports and not settings.ranks and settings.k == 1,
             limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,
+            choices_of=self._own_choices(settings.choices_of),
         )
         if plan.refusal is not None and run.count_stored() < run.progress.total:
             raise plan.refusal

@@ -122,7 +122,7 @@ def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     import pandas as pd
 
     asked = [board.run_of(at).settings for at in range(len(board.prompts))]
-    more = ["choices"] * any(each.choices for each in asked)
+    more = ["choices"] * any(each.ranks for each in asked)
     more += ["alternatives"] * any(each.k > 1 for each in asked)
     lines = []
     for row in range(len(board)):
@@ -153,11 +153,22 @@ COLUMNS = [
 def probability_frame(board: Board) -> pd.DataFrame:
     """Each choice's probability as a column, one line a row of the frame, with its index.
 
-    A column is called by its choice, or `name: choice` where several prompts were ranked. Raises
-    Blip2Error where none was.
+    A column is called by its choice, or `name: choice` where several prompts were ranked. Where
+    rows have choices of their own there is one line a choice instead, under its row's index: `name`
+    of the prompt, `choice` and `probability`. Raises Blip2Error where none was ranked.
     """
     import pandas as pd
 
+    own = [at for at in range(len(board.prompts)) if board.run_of(at).settings.choices_of]
+    if own:
+        lines = [
+            (board.column.index[row], board.prompts[at].name, *each)
+            for row in range(len(board))
+            for at in own
+            for each in board.cell(row, at).choices
+        ]
+        frame = pd.DataFrame(lines, columns=["row", "name", "choice", "probability"])
+        return frame.set_index("row").rename_axis(index=None)
     choices = board.choices
     if not choices:
         raise Blip2Error("no choices were ranked here; ask with choices=['yes', 'no']")

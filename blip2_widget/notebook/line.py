@@ -7,7 +7,6 @@ spaces outside brackets and quotes, and only then given to argparse.
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, NoReturn
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
 from blip2_widget.model import PRESETS
-from blip2_widget.run import quoted
+from blip2_widget.run import choices_in, quoted
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -129,15 +128,10 @@ def _listed(text: str) -> list[str]:
 
 def _choices(text: str) -> list[str]:
     """Choices with commas between, or a Python list where they hold commas or quotes."""
-    if not text.startswith("["):
-        return _listed(text)
     try:
-        listed = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        listed = [None]
-    if not all(isinstance(each, str) for each in listed):
-        raise argparse.ArgumentTypeError('a list of choices is written ["red", "dark blue"]')
-    return list(listed)
+        return choices_in(_bare(text))
+    except Blip2Error as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
         "--choices",
         type=_choices,
         metavar="A,B",
-        help="rank these answers, with commas between, by how likely each is",
+        help="rank these answers, with commas between, by how likely each is; {column}: each "
+        "row's own",
     )
     add("--length-normalised", action="store_true", help="rank choices by their tokens' mean")
     add("-k", type=int, metavar="N", help="N answers to choose from: of N beams, or sampled")

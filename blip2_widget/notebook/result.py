@@ -151,7 +151,8 @@ class Result:
         index.
 
         Columns are called by the choices, with the prompt's name before them where several prompts
-        were ranked. Raises Blip2Error where none was.
+        were ranked. Where rows have choices of their own there is a line for each instead, under
+        its row's index: `name`, `choice` and `probability`. Raises Blip2Error where none was.
         """
         return probability_frame(self.board)
 

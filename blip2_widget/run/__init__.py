@@ -3,6 +3,7 @@
 from blip2_widget.run.board import Board, Measured, compared, free_name
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
+from blip2_widget.run.choices import choices_in, column_of_choices, row_choices
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
@@ -39,6 +40,8 @@ __all__ = [
     "Target",
     "Turn",
     "Worker",
+    "choices_in",
+    "column_of_choices",
     "columns_in",
     "compared",
     "escaped",
@@ -47,5 +50,6 @@ __all__ = [
     "no_such_column",
     "quoted",
     "records_of",
+    "row_choices",
     "target_of",
 ]
