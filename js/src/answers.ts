@@ -1,6 +1,6 @@
 import { count } from "./format";
 import type { Cell, Prompt, Review, ReviewRequest, Row } from "./protocol";
-import { promptLabel } from "./query";
+import { promptLabel, twinName } from "./query";
 
 /** What a person can say of an answer. */
 export type Action = ReviewRequest["action"];
@@ -28,7 +28,8 @@ export function nameOf(row: Row | null, position: number, prompts: readonly Prom
   if (row.error) return `${row.label}; ${row.error}`;
   const answers = row.cells.map((cell, k) => {
     const { prompt, review } = cell;
-    const of = row.cells.length > 1 ? `${prompt || promptLabel(prompts[k], k)}: ` : "";
+    const name = twinName(prompts, k) || prompt || promptLabel(prompts[k], k);
+    const of = row.cells.length > 1 ? `${name}: ` : "";
     const right = referencesOf(cell);
     const said = [
       review?.status,

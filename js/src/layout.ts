@@ -59,7 +59,7 @@ export function layoutOf(measure: Measure): Layout {
     Math.min(240 * Math.max(1, size), Math.max(120 * Math.min(1, size), tileWidth * 0.72)),
   );
 
-  const cells = Math.max(1, promptCount);
+  const cells = promptCount;
   // A caption is some fifty letters: two lines, or three of a narrow tile.
   const answerLines = cells > 3 ? 1 : cells === 1 && tileWidth < 200 ? 3 : 2;
   const labelHeight = Math.round(fontSize * 1.5);
@@ -70,7 +70,7 @@ export function layoutOf(measure: Measure): Layout {
     2 * TILE_PADDING +
     (1 + valueCount + scoredCount) * labelHeight +
     cells * cellHeight +
-    (cells - 1) * CELL_GAP +
+    Math.max(0, cells - 1) * CELL_GAP +
     CELL_GAP / 2;
   const tileHeight = 2 * BORDER + pictureHeight + body;
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { NO_QUERY } from "../src/protocol";
-import { keyLabel, shortNames } from "../src/query";
+import { keyLabel, labelOf, shortNames } from "../src/query";
+import { makeCell, makeRow } from "./fake";
 import { Page, usePages } from "./page";
 
 usePages();
@@ -47,6 +48,23 @@ describe("agreement", () => {
     const page = new Page({ agreement: [PAIR] });
     expect(page.query("table", "agreement")).toBeNull();
   });
+});
+
+it("tells columns apart that ask the same, on tiles, in heads and in what is read aloud", () => {
+  const page = compared();
+  const cells = ["a", "b", "c"].map((answer) => makeCell({ prompt: "what?", answer }));
+  page.rows({ ...makeRow(0), cells });
+  const names = [...page.tile(0).querySelectorAll(".prompttwin")].map((one) => one.textContent);
+  expect(names).toEqual(["cpu-fp32", "cpu-int8", "cpu-int4"]);
+  expect(page.tile(0).getAttribute("aria-label")).toContain("cpu-int8: b");
+  page.click("button", "table");
+  const heads = page.el.querySelectorAll(".thtext");
+  expect([...heads].map((one) => one.textContent).slice(1, 4)).toEqual(names);
+  const different = [
+    { name: "a", text: "what?" },
+    { name: "b", text: "who?" },
+  ];
+  expect([labelOf(different, 0), keyLabel("answer:1", different)]).toEqual(["what?", "who?"]);
 });
 
 it("names columns without what all of them begin with", () => {

@@ -40,6 +40,12 @@ describe("layoutOf", () => {
     }
   });
 
+  it("leaves no room for answers where nothing is asked", () => {
+    const [none, one] = [layout(900, 24, 0), layout(900, 24, 1)];
+    const cell = one.promptHeight + one.answerLines * one.answerHeight;
+    expect(none.tileHeight).toBe(one.tileHeight - cell);
+  });
+
   it("makes room for references where answers were scored", () => {
     const measure = { width: 900, fontSize: 13, rowCount: 24, promptCount: 2 };
     const one = layoutOf(measure);
