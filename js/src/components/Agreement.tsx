@@ -41,7 +41,8 @@ function Pair({ session, pair, names }: PairProps) {
         <span>{names[other]}</span>
       </th>
       <td>
-        agree on <b>{share(agree / answered)}</b>
+        <span class="agreement-words">agree on </span>
+        <b>{share(agree / answered)}</b>
       </td>
       <td class="agreement-faint" title="the 95 % interval of the share (Wilson's)">
         {share(low).replace(" %", "")} – {share(high)}
