@@ -384,7 +384,7 @@ def test_status_follows_what_is_done(run_cell: RunCell, tiny_opt: Path) -> None:
     assert "model     none in memory" in before and "0 answers" in before
     run_cell("%blip2 caption df.image --wait -q --variant cpu-fp32")
     after = run_cell("%blip2 status").text
-    assert f"{tiny_opt} · cpu-fp32" in after and "3 answers and 3 features of 3 pictures" in after
+    assert f"{tiny_opt} · cpu-fp32" in after and "3 answers, 0 matches and 3 features of 3 pict" in after
 
 
 def test_use_sets_what_later_lines_take(
