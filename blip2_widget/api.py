@@ -30,6 +30,7 @@ from blip2_widget.run import (
     KeptVectors,
     Matching,
     Measure,
+    Measured,
     Measuring,
     MultimodalEmbedding,
     Pictures,
@@ -37,8 +38,12 @@ from blip2_widget.run import (
     Query,
     Run,
     Searching,
+    column_of_choices,
     columns_in,
+    escaped,
     fill,
+    quoted,
+    row_choices,
     vectors_of_texts,
 )
 from blip2_widget.scores import read_texts
@@ -57,7 +62,7 @@ if TYPE_CHECKING:
 _TICK = 0.1
 
 #: A measure, of whichever kind.
-Measured = TypeVar("Measured", bound=Measure)
+AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
 
 #: One prompt, several, or several by name.
 Prompts = str | Sequence[str] | Mapping[str, str]
@@ -98,6 +103,7 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `choices`: the answers there are, as a list or "yes,no": they are ranked by how likely each
       is, and the likeliest is the answer; `length_normalised`: by how likely its tokens are on
       average, so that long ones are at no disadvantage. `.probabilities()` has each.
+      "{column}" are each row's own: a list of them, or a text with commas between.
     - `batch_size`: answers computed at a time.
     - `refresh`: compute again what is stored; `cache=False`: neither read nor write the store.
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
@@ -282,6 +288,8 @@ def match(
         for kind in ("match", "similarity")
     ]
     board.query = {"sort": f"column:{shown[0]}", "descending": True}
+    said = {} if model is None else {"model": model}
+    board.measured = Measured("match", [quoted(text) for text in wanted], said | asking.options)
     board.found = lambda: _best_first(matching.fits[0])
     board.measure(measuring.start() if start else measuring)
     return Result(board, [asking], started=start)
@@ -296,6 +304,7 @@ def search(
     model: str | None = None,
     title: str | None = None,
     start: bool = True,
+    query_expression: str = "",
     **options: Any,
 ) -> Result:
     """The n pictures of a column that are nearest to a text or to another picture, best first.
@@ -334,6 +343,11 @@ def search(
     if rerank and wanted.text is not None:
         board.put(f"match: {name}", lambda row: searching.matches.get(row))
     board.query = {"sort": f"column:{near}", "descending": True}
+    said: dict[str, Any] = {} if model is None else {"model": model}
+    said |= {"n": n} if n != 20 else {}
+    said |= {} if rerank else {"no_rerank": True}
+    word = _written(query, wanted, query_expression)
+    board.measured = Measured("search", None if word is None else [word], said | asking.options)
     board.found = lambda: searching.found
 
     def show_found(_rows: Iterable[int]) -> None:
@@ -368,6 +382,17 @@ def _query(query: Any, column: Column) -> tuple[str, Query]:
     picture = Pictures(column, session.store, session.defaults.limits).load(row)
     is_file = column.address(row) != str(column.index[row])
     return column.labels[row] if is_file else f"picture {column.index[row]}", Query(picture=picture)
+
+
+def _written(query: Any, wanted: Query, expression: str) -> str | None:
+    """How a line says what is searched for; None where none can: a picture without a name."""
+    if wanted.text is not None:
+        return quoted(escaped(wanted.text))
+    if expression:
+        return expression
+    if isinstance(query, Integral):
+        return str(query)
+    return quoted(str(query)) if isinstance(query, str | Path) else None
 
 
 def _is_address(text: str) -> bool:
@@ -630,6 +655,7 @@ def _asking(
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
+    choices_of = column_of_choices(choices)
     if isinstance(choices, str):
         choices = choices.split(",")
     if choices is not None and not len(choices):
@@ -644,7 +670,8 @@ def _asking(
         "length_penalty": length_penalty,
         "repetition_penalty": repetition_penalty,
         "k": k,
-        "choices": None if choices is None else tuple(choices),
+        "choices": None if choices is None or choices_of else tuple(choices),
+        "choices_of": choices_of,
         "length_normalised": length_normalised or None,
     }
     how = How(
@@ -692,16 +719,18 @@ class How:
 
     def freely(self) -> How:
         """The same for one answer, which may be any."""
-        narrow = ("k", "choices", "length_normalised")
+        narrow = ("k", "choices", "choices_of", "length_normalised")
         said = {name: value for name, value in self.said.items() if name not in narrow}
         return dataclasses.replace(self, said=said)
 
     @property
     def options(self) -> dict[str, Any]:
         """What says the same in the words of `ask`."""
+        said = dataclasses.asdict(self.settings("opt"))
         if self.preset is not None:
-            return {**self.said, "preset": self.preset}
-        return dataclasses.asdict(self.settings("opt"))
+            said = {**self.said, "preset": self.preset}
+        column = said.pop("choices_of", None)
+        return said if column is None else said | {"choices": f"{{{column}}}"}
 
 
 @dataclass(frozen=True)
@@ -784,6 +813,18 @@ class Asking:
             )
         return names
 
+    def _own_choices(self, column: str | None) -> Callable[[int], tuple[str, ...]] | None:
+        """Gives each row's own choices, which stand in a column, if they do."""
+        if column is None:
+            return None
+        if self.column.frame is None:
+            raise Blip2Error(
+                f"{{{column}}} as choices needs the data frame; give its column as df.{column} is "
+                "written, with frame=df"
+            )
+        values = row_values(self.column.frame, column)
+        return lambda row: row_choices(values[row], column)
+
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
         # The model is asked, and nobody else.
@@ -829,10 +870,11 @@ class Asking:
             batch_size=self.batch_size,
             refresh=self.refresh,
             # What somebody else wrote is none of the choices, and no k answers.
-            imports=self.imports and not settings.choices and settings.k == 1,
+            imports=self.imports and not settings.ranks and settings.k == 1,
             limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,
+            choices_of=self._own_choices(settings.choices_of),
         )
         if plan.refusal is not None and run.count_stored() < run.progress.total:
             raise plan.refusal
@@ -840,12 +882,12 @@ class Asking:
 
     def measuring(
         self,
-        make: Callable[..., Measured],
+        make: Callable[..., AnyMeasure],
         *,
         model: str,
         task: Task | None = "match",
         title: str | None = None,
-    ) -> tuple[Measuring, Measured]:
+    ) -> tuple[Measuring, AnyMeasure]:
         """What measures the pictures and is not started yet, and the measure that `make` makes of a
         checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
         session = current()

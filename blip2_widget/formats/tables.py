@@ -52,7 +52,7 @@ def arrow_schema(answers: Answers) -> Any:
         "truth": pa.bool_(),
         "time": pa.timestamp("us", "UTC"),
     }
-    return pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
+    return pa.schema([(name, types[kind]) for name, kind in answers.columns.items()])
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -78,8 +78,8 @@ def write_csv(answers: Answers, path: Path, overwrite: bool) -> int:
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
         # With its usual line ends, CR LF, it quotes a text that holds either.
-        writer = csv.DictWriter(file, list(COLUMNS))
-        writer.writeheader()
+        writer = csv.DictWriter(file, list(answers.columns))
+        writer.writerow({name: _unspelled(name) for name in answers.columns})
         for record in answers.records():
             writer.writerow({name: _unspelled(value) for name, value in texts(record).items()})
             written += answered([record])

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from blip2_widget.data.frames import wide_frame
+from blip2_widget.data.frames import agreements, wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
-from blip2_widget.notebook.code import answer_line, chat_line
+from blip2_widget.notebook.code import answer_line, chat_line, measure_line
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
@@ -44,6 +44,10 @@ _STATIC = Path(__file__).parent / "static"
 #: changed still pass the query.
 _INTERVAL = 0.1
 _REFRESH_INTERVAL = 1.0
+#: Seconds between two counts of how often compared answers agree, and the most columns of answers
+#: that are counted, each with each.
+_COUNT_INTERVAL = 2.0
+_MOST_COMPARED = 8
 #: Rows in one message about changed rows.
 _ROWS_A_MESSAGE = 500
 #: How many of the rows that the page asked for last are told when they change; it keeps 3000.
@@ -76,6 +80,8 @@ class Gallery(anywidget.AnyWidget):
     history = traitlets.Dict().tag(sync=True)
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
+    scored = traitlets.List(traitlets.Int()).tag(sync=True)
+    agreement = traitlets.List(traitlets.Dict()).tag(sync=True)
     cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
@@ -107,6 +113,7 @@ class Gallery(anywidget.AnyWidget):
         self._changed: set[int] = set()
         self._timer: threading.Timer | None = None
         self._stale: threading.Timer | None = None
+        self._counter: threading.Timer | None = None
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
@@ -134,6 +141,8 @@ class Gallery(anywidget.AnyWidget):
         self._show_what_is_wanted()
         board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
+        if board.comparing:
+            self._later(self._count_agreement, self._searcher)
 
     @property
     def df(self) -> Any:
@@ -173,6 +182,8 @@ class Gallery(anywidget.AnyWidget):
         self._send_changes()
         self._show_what_is_wanted()
         self._refresh_now()
+        if self._board.comparing:
+            self._count_agreement()
 
     # --- from the page ------------------------------------------------------------------------
 
@@ -398,6 +409,7 @@ class Gallery(anywidget.AnyWidget):
         query, error = short.pop("query"), shown["error"]
         cut_error = None if error is None else shortened(error)
         short["shown"] = shown | {"query": query, "error": cut_error}
+        short["scored"] = sorted(self._board.references)
         return short | {"cut": self._left_out[0] if parts else 0}
 
     @traitlets.validate("selected")
@@ -453,8 +465,10 @@ class Gallery(anywidget.AnyWidget):
         for at, prompt in enumerate(board.prompts):
             run = board.runs.index(board.run_of(at))
             asking = self._askings[run] if run < len(self._askings) else self._asking
-            codes.append(answer_line(asking, prompt, board.cell(row, at), row))
-        self._send_if_open({"type": "codes", "row": row, "codes": codes})
+            line = answer_line(asking, prompt, board.cell(row, at), row)
+            codes.append("\n".join(filter(None, (line, board.scored_by.get(at)))))
+        measured = measure_line(self._asking, board.measured) if board.measured else ""
+        self._send_if_open({"type": "codes", "row": row, "codes": codes, "measured": measured})
 
     def _send_chat(self, row: int) -> None:
         if row not in self._chat_views.values():
@@ -500,6 +514,8 @@ class Gallery(anywidget.AnyWidget):
         with self._lock:
             if rows and self._stale is None:
                 self._stale = _soon(_REFRESH_INTERVAL, self._refresh)
+            if rows and self._board.comparing and self._counter is None:
+                self._counter = _soon(_COUNT_INTERVAL, self._count)
         self._view.changed(rows)
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
@@ -535,6 +551,23 @@ class Gallery(anywidget.AnyWidget):
         with self._showing:
             self._view.refresh()
             self._show()
+
+    def _count(self) -> None:
+        with self._lock:
+            self._counter = None
+        self._later(self._count_agreement, self._searcher)
+
+    def _count_agreement(self) -> None:
+        """Tell the page how often the columns that are compared agree."""
+        self.agreement = [
+            {
+                **{"one": each.one, "other": each.other},
+                **{"answered": each.answered, "agree": each.agree},
+                **{"low": each.share.low, "high": each.share.high},
+            }
+            for each in agreements(self._board, _MOST_COMPARED)
+            if each.answered
+        ]
 
     def _send_rows(self, rows: Iterable[int]) -> None:
         listed = sorted(rows)

@@ -7,7 +7,6 @@ spaces outside brackets and quotes, and only then given to argparse.
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, NoReturn
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
 from blip2_widget.model import PRESETS
-from blip2_widget.run import quoted
+from blip2_widget.run import choices_in, quoted
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -129,15 +128,10 @@ def _listed(text: str) -> list[str]:
 
 def _choices(text: str) -> list[str]:
     """Choices with commas between, or a Python list where they hold commas or quotes."""
-    if not text.startswith("["):
-        return _listed(text)
     try:
-        listed = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        listed = [None]
-    if not all(isinstance(each, str) for each in listed):
-        raise argparse.ArgumentTypeError('a list of choices is written ["red", "dark blue"]')
-    return list(listed)
+        return choices_in(_bare(text))
+    except Blip2Error as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
         "--choices",
         type=_choices,
         metavar="A,B",
-        help="rank these answers, with commas between, by how likely each is",
+        help="rank these answers, with commas between, by how likely each is; {column}: each "
+        "row's own",
     )
     add("--length-normalised", action="store_true", help="rank choices by their tokens' mean")
     add("-k", type=int, metavar="N", help="N answers to choose from: of N beams, or sampled")
@@ -191,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         "--column",
         metavar="NAME",
         type=_bare,
-        help="export: only this column of answers; import: the file's column of pictures",
+        help="export, score: only this column of answers; import: the file's column of pictures",
     )
     add("--overwrite", action="store_true", help="export: replace what is there")
     add("--text", metavar="NAME", type=_bare, help="import: the file's column of texts")
@@ -230,7 +225,8 @@ def parse(line: str) -> argparse.Namespace:
 _OF = {
     **dict.fromkeys(("models", "variants"), ("compare",)),
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
-    **dict.fromkeys(("format", "column"), ("export", "import")),
+    "format": ("export", "import"),
+    "column": ("export", "import", "score"),
     "overwrite": ("export",),
     "no_rerank": ("search",),
     **dict.fromkeys(("text", "kind", "prompt"), ("import",)),
@@ -247,7 +243,7 @@ def check_options(options: argparse.Namespace) -> None:
     for name in given:
         subs = _OF.get(name, (options.sub,))
         if options.sub not in subs:
-            raise Blip2Error(f"{flag_of(name)} is for {' and '.join(subs)}; leave it out")
+            raise Blip2Error(f"{flag_of(name)} is for {_listed_words(subs)}; leave it out")
     if options.sub in _ASK_NOTHING:
         asking = {*options_given(options), "no_cache"} - (
             {"on_error"} if options.sub == "retry" else set()
@@ -257,6 +253,10 @@ def check_options(options: argparse.Namespace) -> None:
                 raise Blip2Error(
                     f"{options.sub} has no use for {flag_of(name)}; leave it out, or ask anew"
                 )
+
+
+def _listed_words(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def path_in(word: str) -> str:

@@ -145,7 +145,8 @@ class Blip2Magics(Magics):
             result = api.explore(images, **call)
         elif options.sub == "search":
             count = {"n": 20 if options.n is None else options.n}
-            result = api.search(images, query, rerank=not options.no_rerank, **call | count)
+            how = {"rerank": not options.no_rerank, "query_expression": options.words[1]}
+            result = api.search(images, query, **call | count | how)
         elif options.sub == "match":
             listed = list(grammar.prompts_in(cell).values()) if cell is not None else given
             result = api.match(images, [with_variables(text, names) for text in listed], **call)
@@ -178,7 +179,9 @@ class Blip2Magics(Magics):
         _check_name(options.out)
         if options.dry_run:
             progress = result.progress
-            print(f"{progress.total - progress.done + progress.failed} answers to ask again")
+            again = "measure" if progress.counted == "pictures" else "ask"
+            left = progress.total - progress.done + progress.failed
+            print(f"{left} {progress.counted} to {again} again")
             return None
         if options.out:
             self.shell.user_ns[options.out] = result
@@ -195,7 +198,13 @@ class Blip2Magics(Magics):
             )
         _check_name(options.out)
         references = target(options.refs, names)[0]
-        score = result.score(references, rule=options.rule, spice=options.spice)
+        score = result.score(
+            references,
+            options.column,
+            rule=options.rule,
+            spice=options.spice,
+            expression=options.refs,
+        )
         if options.out:
             self.shell.user_ns[options.out] = score
         if options.quiet or options.display == "none":
@@ -244,8 +253,9 @@ class Blip2Magics(Magics):
         options.words = words
         result = self._result(options, names)
         if options.dry_run:
-            done = result.progress.done - result.progress.failed
-            print(f"would write {done:,} answer{'' if done == 1 else 's'} to {path}")
+            progress = result.progress
+            done = progress.done - progress.failed
+            print(f"would write {_count(done, progress.counted)} to {path}")
             return
         if options.wait:
             result.wait()
@@ -254,7 +264,7 @@ class Blip2Magics(Magics):
         left = progress.total - progress.done
         still = f"; {left:,} are not there yet (--wait waits for them)" if left else ""
         if not options.quiet:
-            print(f"wrote {written:,} answer{'' if written == 1 else 's'} to {path}{still}")
+            print(f"wrote {_count(written, progress.counted)} to {path}{still}")
 
     def _import(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         if not 1 <= len(options.words) <= 2:
@@ -346,6 +356,10 @@ class Blip2Magics(Magics):
         print(grammar.help_text())
 
 
+def _count(number: int, counted: str) -> str:
+    return f"{number:,} {counted[:-1] if number == 1 and ' ' not in counted else counted}"
+
+
 def _check_name(name: str | None) -> None:
     """Raise Blip2Error where what is to be bound is no variable's name."""
     if name and (not name.isidentifier() or keyword.iskeyword(name)):
@@ -396,7 +410,7 @@ def _plan(result: Result) -> str:
     total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
     names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
     if not board.prompts and board.runs:
-        return f"{len(board)} pictures: {total - stored} to look at with {', '.join(names)}"
+        return f"{len(board)} pictures: {total - stored} to measure with {', '.join(names)}"
     return (
         f"{len(board)} pictures, {total} answers: {stored} stored already, "
         f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")

@@ -82,6 +82,7 @@ def _store_line(session: Session) -> str:
     except Blip2Error as error:
         return str(error)
     return (
-        f"{stats.answers} answers and {stats.features} features of {stats.pictures} pictures, "
+        f"{stats.answers} answers, {stats.matches} matches and {stats.features} features of "
+        f"{stats.pictures} pictures, "
         f"{stats.said}, {gigabytes(stats.file_bytes)}" + (f"; {stats.note}" if stats.note else "")
     )

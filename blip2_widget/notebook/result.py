@@ -27,9 +27,10 @@ from blip2_widget.data.frames import (
 )
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import Answers, format_to_write, to_dataset
+from blip2_widget.notebook.code import score_line
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Action, Board, Progress, Reviews, Run, target_of
-from blip2_widget.scores import Rule, Score, score_answers, score_captions
+from blip2_widget.scores import Rule, Score, read_references, score_answers, score_captions
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
 
@@ -150,7 +151,8 @@ class Result:
         index.
 
         Columns are called by the choices, with the prompt's name before them where several prompts
-        were ranked. Raises Blip2Error where none was.
+        were ranked. Where rows have choices of their own there is a line for each instead, under
+        its row's index: `name`, `choice` and `probability`. Raises Blip2Error where none was.
         """
         return probability_frame(self.board)
 
@@ -206,15 +208,15 @@ class Result:
             progress = self.board.progress
             again = "running the cell again" if self._asking.cache else ".retry() on the result"
             raise Blip2Error(
-                f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
-                f"and {again} goes on from there"
+                f"interrupted with {progress.done} of {progress.total} {progress.counted}; "
+                f"they are kept, and {again} goes on from there"
             ) from None
-        if self.board.query and self._galleries:
+        if (self.board.query or self.board.comparing) and self._galleries:
             self.gallery.catch_up()
         if self._asking.raises and len(errors := self.errors):
-            first = errors.iloc[0]
+            first, progress = errors.iloc[0], self.board.progress
             raise Blip2Error(
-                f"{len(errors)} of {self.board.progress.total} answers failed; the first, "
+                f"{len(errors)} of {progress.total} {progress.counted} failed; the first, "
                 f"{first['picture']}: {first['error']}"
             )
         return self
@@ -240,14 +242,16 @@ class Result:
         rule: Rule = "vqa",
         spice: bool = False,
         seed: int = 0,
+        expression: str = "",
     ) -> Score:
         """Score the model's own answers, corrections aside, once the run has ended.
 
         `references` is a column's name in the frame, or has for each row one text or several (a
         pandas Series is taken by its index); `name` is the column of answers, the first where it
         is left out. Captions are scored by CIDEr-D and the others, answers by VQA's accuracy, or
-        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, and shows the
-        worst first. Raises Blip2Error as `wait`, and where there is nothing to score.
+        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, the
+        references beside the answers, and shows the worst first. Raises Blip2Error as `wait`, and
+        where there is nothing to score.
         """
         self.wait()
         board, at = self.board, self.board.place(name)
@@ -264,10 +268,18 @@ class Result:
             )
         leading = score.metrics[0]
         found = dict(zip(score.places, leading.rows.tolist(), strict=True))
+
+        def of_row(row: int) -> float | None:
+            # What is answered since is another text, which nobody has scored.
+            return found.get(row) if board.cell(row, at).answer == texts[row] else None
+
+        board.references[at] = read_references(right)
+        board.scored_by[at] = score_line(expression, rule, spice) if expression else ""
         others = len(board.prompts) > 1
         column = board.put(
-            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, found.get
+            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, of_row
         )
+        self.gallery.catch_up()  # one that was shown before has no such column yet
         self.gallery.show(sort=f"column:{column}")
         return score
 

@@ -1,8 +1,9 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
-from blip2_widget.run.board import Board, free_name, same
+from blip2_widget.run.board import Board, Measured, compared, free_name
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.chat import Chats, MakeRun, Turn
+from blip2_widget.run.choices import choices_in, column_of_choices, row_choices
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure, MultimodalEmbedding
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
@@ -26,6 +27,7 @@ __all__ = [
     "MakeRun",
     "Matching",
     "Measure",
+    "Measured",
     "Measuring",
     "MultimodalEmbedding",
     "Pictures",
@@ -40,14 +42,17 @@ __all__ = [
     "Target",
     "Turn",
     "Worker",
+    "choices_in",
+    "column_of_choices",
     "columns_in",
+    "compared",
     "escaped",
     "fill",
     "free_name",
     "no_such_column",
     "quoted",
     "records_of",
-    "same",
+    "row_choices",
     "target_of",
     "vectors_of_texts",
 ]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, ImageError, Limits
 from blip2_widget.model import (
     Answer,
@@ -75,12 +76,14 @@ class Run(Work):
         rows: Collection[int] | None = None,
         beside: Pictures | None = None,
         question_form: str | None = None,
+        choices_of: Callable[[int], tuple[str, ...]] | None = None,
     ) -> None:
         """`texts` has each prompt's text, or its text on each row. Only `rows` are answered, where
         they are given. Questions are put in the `question_form`, with {} for the question, or in
         the family's own. `beside` are the pictures of another run over this column. With `refresh`
         stored answers are computed again; where `imports`, those that came from elsewhere are
         taken before them. What the `better` variants answered is taken too.
+        `choices_of` gives a row's own choices, or raises the Blip2Error that its answers fail with.
         `batch_size` counts answers; None takes one that suits the device and its memory."""
         self._grid = CellGrid(prompts, texts, len(column.values), rows)
         super().__init__(
@@ -100,6 +103,7 @@ class Run(Work):
         self.prompts = list(prompts)
         self.settings = settings
         self._answers = Answers(located, variant, settings, store, refresh, better, question_form)
+        self._choices_of = choices_of
         self._refresh = refresh
         self._imports = imports and not refresh
         self._supersedes = imports and refresh
@@ -231,23 +235,27 @@ class Run(Work):
 
     def _give_stored(self, tasks: Iterable[Task]) -> dict[Task, Wanted]:
         """Answer from the store what is there; returns what is not and whose picture is known."""
+        wanted: dict[Task, Wanted] = {}
+        wrong: set[int] = set()
         with self._lock:  # no prompt may change between a task's check and the reading of it
-            wanted = {
-                task: self._answers.want(key, cell.prompt, cell.kind)
-                for task in tasks
+            for task in tasks:
                 # Read once: another run beside this one may forget it meanwhile.
-                for key, cell in [
-                    (self.pictures.keys.get(task.row), self._grid.cell(task.row, task.prompt))
-                ]
-                if key is not None and self._grid.is_open(task)
-            }
+                key, cell = self.pictures.keys.get(task.row), self._grid.cell(task.row, task.prompt)
+                if key is None or not self._grid.is_open(task):
+                    continue
+                try:
+                    own = None if self._choices_of is None else self._choices_of(task.row)
+                    wanted[task] = self._answers.want(key, cell.prompt, cell.kind, own)
+                except Blip2Error as error:  # what cannot be ranked
+                    self._grid.fail(task, str(error), "choices")
+                    wrong.add(task.row)
         stored = self._answers.stored(wanted.values())
         self._give_imported(wanted, stored)
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
             answer = stored[wanted[task]]
-            self._answer(task, answer, cached=True, at=answer.created_at)
-        self._announce({task.row for task in given})
+            self._answer(task, answer, wanted[task].choices, cached=True, at=answer.created_at)
+        self._announce({task.row for task in given} | wrong)
         return {
             task: want
             for task, want in wanted.items()
@@ -343,15 +351,19 @@ class Run(Work):
     def _settle(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], answers: Mapping[Wanted, Answer]
     ) -> None:
-        tasks = [(task, answer) for want, answer in answers.items() for task in tasks_of[want]]
+        tasks = [
+            (task, answer, want.choices)
+            for want, answer in answers.items()
+            for task in tasks_of[want]
+        ]
         if self._supersedes:  # before it is shown, as it is stored before that
             self._supersede({want: tasks_of[want] for want in answers})
         with self._lock:
             self._computed += len(tasks)
             now = time.time()
-            for task, answer in tasks:
-                self._answer(task, answer, cached=False, at=now)
-        self._announce({task.row for task, _ in tasks})
+            for task, answer, ranked in tasks:
+                self._answer(task, answer, ranked, cached=False, at=now)
+        self._announce({task.row for task, *_ in tasks})
 
     def _supersede(self, tasks_of: Mapping[Wanted, Sequence[Task]]) -> None:
         """What was computed anew is given from now on, and no imported text in its place."""
@@ -366,15 +378,19 @@ class Run(Work):
         self._answers.supersede(asked)
 
     def _answer(
-        self, task: Task, answer: Answer | StoredAnswer, *, cached: bool, at: float
+        self,
+        task: Task,
+        answer: Answer | StoredAnswer,
+        ranked: tuple[str, ...],
+        *,
+        cached: bool,
+        at: float,
     ) -> None:
         others = answer.alternatives
         choices: tuple[tuple[str, float], ...] = ()
-        if self.settings.choices:  # stored in one order, however they are given
+        if ranked:  # stored in one order, however they are given
             logprobs, others = dict(others), ()
-            choices = tuple(
-                (text, math.exp(logprobs[text])) for text in self.settings.choices if logprobs
-            )
+            choices = tuple((text, math.exp(logprobs[text])) for text in ranked if logprobs)
         self._grid.answer(
             task,
             answer.text,

@@ -15,19 +15,20 @@ export interface Prompt {
 /** Where a run is. `idle` is a gallery that was never run, `waiting` one queued behind another run. */
 export type RunState = "idle" | "waiting" | "loading" | "running" | "done" | "cancelled" | "failed";
 
-/** How far a run is. Counts are of answers: rows × prompts. */
+/** How far a run is. Counts are of answers, rows × prompts, or of pictures that are measured. */
 export interface Progress {
   state: RunState;
   /** One line for people: what is loading, or why the run failed. */
   note: string;
-  /** Answers that are settled, errors among them. */
+  counted: "answers" | "pictures" | "answers and pictures";
+  /** Those that are settled, errors among them. */
   done: number;
   total: number;
   /** How many of `done` are errors. */
   failed: number;
   /** How many of `done` came from the store. */
   cached: number;
-  /** Answers a second, once it is known. */
+  /** How many a second are computed, once it is known. */
   rate: number | null;
   seconds_left: number | null;
   /** How long the run took, once it has ended. */
@@ -50,7 +51,8 @@ export interface FrameColumn {
  * What is filtered and sorted by, as one text: `column:NAME` of the frame, `answer:K`, `state:K`,
  * `confidence:K` and `review:K` of the K-th prompt, `label`, `error` (whether the picture is broken),
  * `copies` (how many rows hold the same picture), `row` (the frame's order), and `agreement` ("same"
- * or "different": all answers of a row, a person's where there is one).
+ * or "different": all answers of a row, a person's where there is one), and `agreement:K,L` (the same
+ * of the models' own answers to the K-th and L-th prompt).
  */
 export type Key = string;
 
@@ -90,6 +92,17 @@ export interface History {
   redo: number;
 }
 
+/** How often the models' own answers to two prompts are the same, where both have `answered`. */
+export interface Agreement {
+  one: number;
+  other: number;
+  answered: number;
+  agree: number;
+  /** The 95 % interval of the share, from 0 to 1. */
+  low: number;
+  high: number;
+}
+
 /** The synced traits. They are saved with the notebook, so what is too long is cut in them. */
 export interface Traits {
   row_count: number;
@@ -106,6 +119,10 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
+  /** Where they are, each two of the first columns that have answers to the same rows. */
+  agreement: Agreement[];
+  /** The prompts whose answers were scored: references stand beside these. */
+  scored: number[];
   /**
    * 0 where title, prompts, columns and query are whole. Else the number of what is left out, which
    * `WholeRequest` asks for; another one whenever that changes.
@@ -135,10 +152,17 @@ export interface Cell {
   confidence: number | null;
   /** Where choices were ranked, the 20 most probable ones: their shares among all, from 0 to 1. */
   choices?: Candidate[];
+  /** Where it was scored, what it was scored against, the most frequent 20: counted, since several
+   * people may have said the same. `further` are how many different ones are left out. */
+  references?: Reference[];
+  further?: number;
   /** Where several answers were asked for, they and their probabilities, at most 20. */
   alternatives?: Candidate[];
   review: Review | null;
 }
+
+/** A right answer, or a caption by a person, and how many have given it. */
+export type Reference = [text: string, count: number];
 
 /** What the answer is, or might have been, and how probable it is; the most probable come first. */
 export type Candidate = [text: string, probability: number];
@@ -433,11 +457,15 @@ export interface PictureMessage {
   error: string | null;
 }
 
-/** Kernel → page: for each of a row's prompts the line that asks it of all rows in a cell. */
+/**
+ * Kernel → page: for each of a row's prompts what asks it of all rows in a cell, and scores it where
+ * it was scored. `measured` is what measures the pictures, empty where nothing can be copied.
+ */
 export interface CodesMessage {
   type: "codes";
   row: number;
   codes: string[];
+  measured: string;
 }
 
 /**
@@ -489,6 +517,7 @@ export const DEFAULTS: Traits = {
   progress: {
     state: "idle",
     note: "",
+    counted: "answers",
     done: 0,
     total: 0,
     failed: 0,
@@ -505,5 +534,7 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
+  agreement: [],
+  scored: [],
   cut: 0,
 };

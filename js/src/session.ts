@@ -4,6 +4,7 @@ import { Details, type Done } from "./details";
 import { isActive } from "./format";
 import type { Range } from "./layout";
 import {
+  type Agreement,
   type AskManyRequest,
   type Cell,
   DEFAULTS,
@@ -123,6 +124,8 @@ const TRAITS = [
   "history",
   "few_selected",
   "comparing",
+  "agreement",
+  "scored",
   "cut",
 ] as const;
 
@@ -150,6 +153,8 @@ export class Session {
   readonly history = signal(DEFAULTS.history);
   readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
   readonly comparing = signal(DEFAULTS.comparing);
+  readonly agreement = signal<Agreement[]>(DEFAULTS.agreement);
+  readonly scored = signal<number[]>(DEFAULTS.scored);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
@@ -474,6 +479,8 @@ export class Session {
       this.history.value = read("history");
       this.fewSelected.value = read("few_selected");
       this.comparing.value = read("comparing");
+      if (!same(read("agreement"), this.agreement.peek())) this.agreement.value = read("agreement");
+      if (!same(read("scored"), this.scored.peek())) this.scored.value = read("scored");
       if (!same(shown, old)) {
         this.shown.value = shown;
         const asked = this.#wanted.peek();

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from PIL import Image
 
 import blip2_widget
 from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import DEFAULT_RETRIEVAL
+from blip2_widget.notebook.code import measure_line
 from blip2_widget.notebook.reports import models_frame
 from blip2_widget.notebook.snapshot import settled, snapshot_html
 from blip2_widget.session import Session
@@ -69,6 +73,59 @@ def test_a_saved_page_shows_the_best_with_their_numbers(own_session: Session) ->
     names = [Path(path).name for path in result.found.image]
     assert sorted(names, key=page.index) == names and page.count("<img") == 3
     assert page.count("rank: a teal rectangle") == 3 and "and 5 more" in page
+
+
+def test_pictures_are_counted_where_nothing_is_answered(
+    run: RunCell, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run('%blip2 match df.image "a circle" -o fits --wait -q')
+    fits = shell.user_ns["fits"]
+    assert fits.progress.counted == fits.gallery.progress["counted"] == "pictures"
+    assert "to measure with demo-retrieval" in run('%blip2 match df.image "a" --dry-run').text
+    assert run("%blip2 retry fits --dry-run").text == "0 pictures to measure again\n"
+    assert "0 answers, 8 matches and 8 features of 8 pictures" in run("%blip2 status").text
+
+    def interrupt(_timeout: float) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fits.board, "wait", interrupt)
+        with pytest.raises(Blip2Error, match="interrupted with 8 of 8 pictures; they are kept"):
+            fits.wait()
+    fits.gallery._ask_many("how many circles are there?", None)
+    progress = fits.wait(60).progress
+    assert (progress.counted, progress.done) == ("answers and pictures", 16)
+
+
+def test_what_was_measured_as_code_measures_it_again(
+    run: RunCell, shell: InteractiveShell, tmp_path: Path
+) -> None:
+    def code_of(line: str) -> str:
+        run(f"{line} -o made --display none")
+        made = shell.user_ns["made"]
+        sent: list[dict[str, Any]] = []
+        made.gallery.send = lambda content, buffers=None: sent.append(content)
+        made.gallery._send_codes(0)
+        (message,) = sent
+        assert message["codes"] == []
+        return str(message["measured"])
+
+    shell.user_ns["colour"] = "{teal}"
+    query = str(tmp_path / "a query.png")
+    Image.open(demo.samples().image[2]).save(query)
+    # What is no line's own words comes back in a form that gives the same again.
+    for line in (
+        '%blip2 match df.image "a {kind}" "a \\"b\\"" -m demo-retrieval -n 3',
+        '%blip2 search df.image "a circle"',
+        '%blip2 search df.image "a {{b}}" -n 3 --no-rerank',
+        "%blip2 search df.image df.image[3] -n 2",
+        "%blip2 search df.image 3",
+        f'%blip2 search df.image "{query}"',
+    ):
+        assert code_of(line) == line == code_of(code_of(line))
+    assert code_of('%blip2 match df.image "{@colour}"') == '%blip2 match df.image "{{teal}}"'
+    result = blip2_widget.search(shell.user_ns["df"].image, Image.open(query), start=False)
+    assert measure_line(result._asking, result.board.measured) == ""  # type: ignore[arg-type]
 
 
 def test_what_was_asked_later_is_asked_by_a_model_that_answers(run: RunCell) -> None:

@@ -3,6 +3,7 @@ import { focusGallery, focusTiles } from "../focus";
 import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
 import { ViewSettings } from "../view";
+import { Agreement } from "./Agreement";
 import { ComparePictures } from "./ComparePictures";
 import { Facets } from "./Facets";
 import { Grid } from "./Grid";
@@ -106,6 +107,7 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
           search={search}
           onHelp={() => setHelp(true)}
         />
+        <Agreement session={session} />
         <ShownLine session={session} onCompare={() => setComparing(session.fewSelected.peek())} />
       </div>
       <div class="main">
