@@ -1,7 +1,7 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
 `%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
-`match` and `search` are the same in Python, and `embed` gives features. Importing this package
+`map`, `match` and `search` are the same in Python, and `embed` gives features. Importing this package
 imports neither torch nor transformers.
 """
 
@@ -17,6 +17,7 @@ from blip2_widget.api import (
     embed,
     explore,
     import_answers,
+    map,
     match,
     search,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
+# Without `map`: importing * must not hide Python's own.
 __all__ = [
     "Blip2Error",
     "__version__",

@@ -6,6 +6,7 @@ from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.projecting import LEAST, Method, Projecting, check_method
 from blip2_widget.run.records import Record, records_of
 from blip2_widget.run.reviews import Action, ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
@@ -14,6 +15,7 @@ from blip2_widget.run.templates import columns_in, escaped, fill, no_such_column
 from blip2_widget.run.worker import Worker
 
 __all__ = [
+    "LEAST",
     "RERANKED",
     "Action",
     "Board",
@@ -26,8 +28,10 @@ __all__ = [
     "Matching",
     "Measure",
     "Measuring",
+    "Method",
     "Pictures",
     "Progress",
+    "Projecting",
     "Prompt",
     "Query",
     "Record",
@@ -38,6 +42,7 @@ __all__ = [
     "Target",
     "Turn",
     "Worker",
+    "check_method",
     "columns_in",
     "escaped",
     "fill",

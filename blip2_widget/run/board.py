@@ -13,6 +13,7 @@ from blip2_widget.images import Column, column_names
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.projecting import Projecting
 from blip2_widget.run.run import Listener, Run
 
 #: What a column of pictures that nothing was asked about says of itself.
@@ -45,6 +46,8 @@ class Board:
         self.query: dict[str, Any] = {}
         #: The rows that were found or matched, best first; None where nothing was to be.
         self.found: Callable[[], Sequence[int]] | None = None
+        #: Where the pictures lie on a map, and the pass that finds it; None where nobody asked.
+        self.map: tuple[Measuring, Projecting] | None = None
         self.runs: list[Run | Measuring] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
@@ -59,6 +62,14 @@ class Board:
 
     def measure(self, measuring: Measuring) -> None:
         """Let what measures the pictures count as one of the runs; `put` shows its numbers."""
+        self._join(measuring)
+
+    def lay_out(self, measuring: Measuring, projecting: Projecting) -> None:
+        """Make a map of the pictures, in place of the one that is there or on its way."""
+        if self.map is not None:
+            self.map[0].cancel()
+            self.runs.remove(self.map[0])
+        self.map = (measuring, projecting)
         self._join(measuring)
 
     def put(self, name: str, number: Callable[[int], float | None]) -> str:
@@ -145,8 +156,16 @@ class Board:
 
     @property
     def progress(self) -> Progress:
-        """How far all runs are, as if they were one."""
-        each = [run.progress for run in list(self.runs)]
+        """How far all runs are, as if they were one; a map that is there is no answer among others."""
+        runs = list(self.runs)
+        each = [run.progress for run in runs]
+        if self.map is not None and len(runs) > 1:
+            mapped = self.map[0]
+            each = [
+                progress
+                for run, progress in zip(runs, each, strict=True)
+                if run is not mapped or progress.state != "done"
+            ]
         if not each:
             return _NOTHING_ASKED
         if len(each) == 1:

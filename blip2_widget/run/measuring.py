@@ -53,14 +53,16 @@ class Measuring:
         worker: Worker,
         batch_size: int | None = None,
         limits: Limits | None = None,
+        beside: Pictures | None = None,
     ) -> None:
-        """`batch_size` counts pictures; None takes one that suits the device and its memory."""
+        """`batch_size` counts pictures; None takes one that suits the device and its memory.
+        `beside` are the pictures of a run over this column."""
         self.column = column
         self.measure = measure
         self.title = title
         self.located = located
         self.variant = variant
-        self.pictures = Pictures(column, store, limits)
+        self.pictures = Pictures(column, store, limits, beside)
         self._manager = manager
         self._worker = worker
         self._batch_size = batch_size
@@ -233,6 +235,11 @@ class Measuring:
         if not self._taken and not self._is_at_the_end:
             self._grow()
             return True
+        if self._is_at_the_end:
+            aside = self.measure.finish_aside(lambda: self._worker.submit(self))
+            if aside:
+                self._hear(aside)
+                return False
         engine = self._loaded_engine()
         if engine is None:
             return False
