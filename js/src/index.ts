@@ -7,6 +7,7 @@ import "./styles/promptbar.css";
 import "./styles/review.css";
 import "./styles/facets.css";
 import "./styles/table.css";
+import "./styles/map.css";
 import "./styles/contrast.css";
 
 /**
