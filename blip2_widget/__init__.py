@@ -1,8 +1,8 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
 `%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
-`map`, `match` and `search` are the same in Python, and `embed` gives features. Importing this package
-imports neither torch nor transformers.
+`map`, `match` and `search` are the same in Python, and `embed` gives features. Importing this
+package imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from blip2_widget.api import (
     embed,
     explore,
     import_answers,
-    map,
     match,
     search,
 )
+from blip2_widget.api import map as map  # exported, and not by *
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:

@@ -158,7 +158,9 @@ class Result:
         self.wait()
         projecting = self.board.map[1]
         if projecting.coordinates is None:
-            raise Blip2Error(projecting.note or "the map was not finished; .retry() goes on with it")
+            raise Blip2Error(
+                projecting.note or "the map was not finished; .retry() goes on with it"
+            )
         return projecting.coordinates.copy()
 
     def map(

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.run.measures import Embedding
@@ -34,7 +34,7 @@ def check_method(method: str) -> Method:
         raise Blip2Error(
             'UMAP is not installed; write pip install "blip2-widget[map]", or take pca'
         )
-    return method
+    return cast("Method", method)
 
 
 def project(features: NDArray[np.float32], method: Method) -> NDArray[np.float32]:

@@ -33,6 +33,9 @@ type Mode = "select" | "move";
 const REACH = 5;
 const CLICK = 4;
 
+/** How wide the picture under the pointer is shown. */
+const GLANCE = 172;
+
 /** How long the pointer rests before a row that is not held is asked for. */
 const REST_MS = 60;
 
@@ -422,16 +425,12 @@ function Glance({
   const row = session.row(id).value;
   const thumb = session.thumb(id).value;
   const words = row?.cells.map(wordsOf).filter(Boolean).slice(0, 3) ?? [];
-  const style = {
-    ...(at.x > size.width / 2
-      ? { right: `${size.width - at.x + 10}px` }
-      : { left: `${at.x + 10}px` }),
-    ...(at.y > size.height / 2
-      ? { bottom: `${size.height - at.y + 10}px` }
-      : { top: `${at.y + 10}px` }),
-  };
+  const left = at.x > size.width / 2 ? at.x - GLANCE - 10 : at.x + 10;
+  const across = { left: `${Math.max(4, Math.min(left, size.width - GLANCE - 4))}px` };
+  const down =
+    at.y > size.height / 2 ? { bottom: `${size.height - at.y + 10}px` } : { top: `${at.y + 10}px` };
   return (
-    <div class="mapglance" style={style}>
+    <div class="mapglance" style={{ width: `${GLANCE}px`, ...across, ...down }}>
       {thumb && "url" in thumb ? (
         <img src={thumb.url} alt="" draggable={false} decoding="async" />
       ) : (
