@@ -156,7 +156,7 @@ class Board:
 
     @property
     def progress(self) -> Progress:
-        """How far all runs are, as if they were one. A map that is there is no answer among them."""
+        """How far all runs are, as if they were one. A map that is there is none of the answers."""
         runs = list(self.runs)
         each = [run.progress for run in runs]
         if self.map is not None and len(runs) > 1:

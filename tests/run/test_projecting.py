@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,10 @@ def test_what_was_stopped_before_its_map_goes_on(
     result = blip2_widget.map(paths)
     assert reached.wait(60)
     # The thread that computes is free meanwhile.
-    assert "laying the map out by PCA" in result.progress.note
+    told = time.monotonic() + 30
+    while "laying the map out by PCA" not in result.progress.note:
+        assert time.monotonic() < told
+        time.sleep(0.01)
     assert blip2_widget.caption(paths[:1], cache=False).wait(60).progress.state == "done"
     result.cancel()
     assert result.board.progress.state == "cancelled"
