@@ -1,7 +1,7 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
 `%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
-`match` and `search` are the same in Python, and `embed` and `embed_texts` give features.
+`map`, `match` and `search` are the same in Python, and `embed` and `embed_texts` give features.
 Importing this package imports neither torch nor transformers.
 """
 
@@ -21,12 +21,14 @@ from blip2_widget.api import (
     match,
     search,
 )
+from blip2_widget.api import map as map  # exported, and not by *
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
+# Without `map`: importing * must not hide Python's own.
 __all__ = [
     "Blip2Error",
     "__version__",

@@ -23,6 +23,7 @@ from blip2_widget.model import (
     preset_named,
 )
 from blip2_widget.run import (
+    LEAST,
     Board,
     Chats,
     Embedding,
@@ -34,10 +35,12 @@ from blip2_widget.run import (
     Measuring,
     MultimodalEmbedding,
     Pictures,
+    Projecting,
     Prompt,
     Query,
     Run,
     Searching,
+    check_method,
     column_of_choices,
     columns_in,
     escaped,
@@ -536,6 +539,35 @@ def _texts_in(values: Any) -> list[str | None]:
     return [text.strip() or None if text is not None else None for text in read_texts(values)]
 
 
+def map(
+    images: Any,
+    *,
+    method: str = "pca",
+    model: str | None = None,
+    title: str | None = None,
+    start: bool = True,
+    **options: Any,
+) -> Result:
+    """A map of a column's pictures beside their gallery: what looks alike lies together.
+
+    `images` is as in `caption`. The map is the Q-Former's features, each picture's mean over the
+    query tokens (see `embed`), in two dimensions: by PCA, or with `method="umap"` by UMAP, which
+    shows clusters better and takes longer. Both are the same every time. In the gallery rows are
+    selected by a line around their points; `.coordinates` has the places. `model` is any
+    checkpoint; the options are those of `match`.
+
+    Returns and raises as `caption`, and where there are fewer than three pictures, no such method,
+    or no UMAP. Of a picture that cannot be read only its own point is missing.
+    """
+    from blip2_widget.notebook.result import Result
+
+    column, asking = _asking(images, **options)
+    measuring, projecting = asking.mapping(method, model, title=title)
+    board = Board(column, measuring.pictures, measuring.title)
+    board.lay_out(measuring.start() if start else measuring, projecting)
+    return Result(board, [asking], started=start)
+
+
 def import_answers(
     path: str | Path,
     images: Any = None,
@@ -887,6 +919,7 @@ class Asking:
         model: str,
         task: Task | None = "match",
         title: str | None = None,
+        beside: Pictures | None = None,
     ) -> tuple[Measuring, AnyMeasure]:
         """What measures the pictures and is not started yet, and the measure that `make` makes of a
         checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
@@ -905,10 +938,33 @@ class Asking:
             worker=session.worker,
             batch_size=self.batch_size,
             limits=session.defaults.limits,
+            beside=beside,
         )
         if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
             raise plan.refusal
         return measuring, measure
+
+    def mapping(
+        self,
+        method: str,
+        model: str | None = None,
+        *,
+        title: str | None = None,
+        beside: Pictures | None = None,
+    ) -> tuple[Measuring, Projecting]:
+        """What lays the pictures out on a map, which is not started yet. Raises Blip2Error where
+        there is no such method, too little to lay out, or no model."""
+        known, rows = check_method(method), len(self.column.values)
+        if rows < LEAST:
+            pictures = "1 picture" if rows == 1 else f"{rows} pictures"
+            raise Blip2Error(f"a map needs {LEAST} pictures, and here is only {pictures}")
+        return self.measuring(
+            lambda *checkpoint, **how: Projecting(*checkpoint, method=known, rows=rows, **how),
+            model=model or self.model,
+            task=None,
+            title=title,
+            beside=beside,
+        )
 
 
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:

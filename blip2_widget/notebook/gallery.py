@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import numpy as np
 import traitlets
 
 from blip2_widget.data.frames import agreements, wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
 from blip2_widget.notebook.code import answer_line, chat_line, measure_line
+from blip2_widget.notebook.maps import Maps, Marks
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
@@ -82,6 +84,7 @@ class Gallery(anywidget.AnyWidget):
     comparing = traitlets.Bool(False).tag(sync=True)
     scored = traitlets.List(traitlets.Int()).tag(sync=True)
     agreement = traitlets.List(traitlets.Dict()).tag(sync=True)
+    mapped = traitlets.Dict().tag(sync=True)
     cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
@@ -98,7 +101,7 @@ class Gallery(anywidget.AnyWidget):
         `people` is the store of what people say, `reviews` what they said of answers."""
         self._board, self._askings, self._reviews = board, askings, reviews
         # What is asked later is another question, to which there are other answers.
-        self._asking = askings[0].freely() if board.runs else askings[0]
+        self._asking = askings[0].freely() if board.prompts else askings[0]
         self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
@@ -107,6 +110,7 @@ class Gallery(anywidget.AnyWidget):
         self._thumbnails = Thumbnails(board.pictures, self._send_if_open, self._rows_changed)
         self._chats_store = people
         self._chat_views: dict[str, int] = {}
+        self._maps = Maps(board, self._send_if_open, self._marks)
         self._lock = threading.Lock()
         #: Held from a change of what is shown until it is told: the page hears of it in order.
         self._showing = threading.RLock()
@@ -134,6 +138,7 @@ class Gallery(anywidget.AnyWidget):
             **self._texts(),
             history=reviews.history,
             comparing=board.comparing,
+            mapped=self._maps.told(),
         )
         self.set_trait("filtered", range(len(board)))
         _answer_in_subshells(self.comm)
@@ -250,6 +255,11 @@ class Gallery(anywidget.AnyWidget):
         number, parts = self._left_out
         self.send({"type": "whole", "cut": number, "parts": parts})
 
+    def _on_row(self, content: dict[str, Any]) -> None:
+        row = self._row_in(content)
+        self._touch(row)
+        self.send({"type": "row", "row": self._row(row)})
+
     def _on_place(self, content: dict[str, Any]) -> None:
         row, version = self._row_in(content), self._view.version
         place = {"type": "place", "row": row, "version": version}
@@ -262,6 +272,7 @@ class Gallery(anywidget.AnyWidget):
     def _on_close(self, content: dict[str, Any]) -> None:
         self._thumbnails.wish(str(content["view"]), [], 0)
         self._chat_views.pop(str(content["view"]), None)
+        self._maps.close(str(content["view"]))
 
     def _on_ask(self, content: dict[str, Any]) -> None:
         row, prompt = self._row_in(content), self._prompt_in(content)
@@ -295,6 +306,22 @@ class Gallery(anywidget.AnyWidget):
             self._send_if_open(message)
 
         self._later(count, self._searcher)
+
+    def _on_map_open(self, content: dict[str, Any]) -> None:
+        view = str(content["view"])
+        if content["open"]:
+            self._later(lambda: self._maps.open(view))
+        else:
+            self._maps.close(view)
+
+    def _on_colours(self, content: dict[str, Any]) -> None:
+        key = str(content["key"])
+
+        def find() -> None:
+            legend, codes = self._view.colours(key)
+            self._send_if_open({"type": "colours", "key": key} | legend, [codes.tobytes()])
+
+        self._later(find, self._searcher)
 
     def _on_select(self, content: dict[str, Any]) -> None:
         rows = {int(row) for row in content.get("rows") or () if 0 <= int(row) < self.row_count}
@@ -386,6 +413,7 @@ class Gallery(anywidget.AnyWidget):
             self._shown_last = shown
             self._sync()
             self.set_trait("filtered", self._view.order)
+            self._later(self._maps.send_marks)
 
     def _sync(self) -> None:
         with self._showing:
@@ -424,6 +452,14 @@ class Gallery(anywidget.AnyWidget):
         self.few_selected = sorted(self._marked) if 2 <= len(self._marked) <= 4 else []
         changed = [row for row in before ^ self._marked if row in self._sent]
         self._later(lambda: self._send_rows(changed))
+        self._later(self._maps.send_marks)
+
+    def _marks(self) -> Marks:
+        """A byte for each row: 1 where it is shown, and 2 more where it is selected."""
+        marks = np.zeros(self.row_count, np.uint8)
+        marks[self._view.order] = 1
+        marks[list(self._marked)] += 2
+        return marks
 
     def _rows_of(self, scope: str) -> list[int] | None:
         """The rows that are meant now, None for all of them."""
@@ -520,6 +556,9 @@ class Gallery(anywidget.AnyWidget):
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
         self.progress = synced_progress(self._board.progress)
+        mapped = self._maps.told()
+        if mapped != self.mapped:
+            self.mapped = mapped
 
     def _show_what_is_wanted(self) -> None:
         """Show what the board wants to be shown, unless a person looks at something else."""

@@ -10,12 +10,12 @@ import argparse
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
 from blip2_widget.model import PRESETS
-from blip2_widget.run import choices_in, quoted
+from blip2_widget.run import Method, choices_in, quoted
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -30,6 +30,7 @@ SUBCOMMANDS = {
     '"a dog on a beach"',
     "search": "find the pictures nearest to a text or a picture:  %blip2 search df.image "
     '"a dog on a beach" -n 20',
+    "map": "a map of pictures beside their gallery:  %blip2 map df.image [--method umap]",
     "retry": "ask again what failed or was stopped, of a result or of the last one:  "
     "%blip2 retry dogs",
     "score": "score answers against references, worst first:  %blip2 score dogs --refs df.answer",
@@ -48,7 +49,7 @@ SUBCOMMANDS = {
 #: among all, since nothing can compute it again.
 CLEARED = ("answers", "features", "imported", "weights", "all")
 
-#: The options that match and search know of those of `ask`, in the words of the Python API.
+#: The options that match, search and map know of those of `ask`, in the words of the Python API.
 MEASURES = (
     *("model", "variant", "n", "sample", "seed", "batch_size", "refresh", "cache", "on_error"),
 )
@@ -173,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-cache", action="store_true", help="neither read nor write the store")
     add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
     add("--no-rerank", action="store_true", help="search: by similarity alone, without matching")
+    add("--method", choices=list(get_args(Method)), default="pca", help="map: how it is laid out")
     add("--refs", metavar="COLUMN", help="score: the right texts, one or several a row")
     add("--rule", choices=["vqa", "gqa"], default="vqa", help="score: whose rule is right")
     add("--spice", action="store_true", help="score: SPICE too, which takes long")
@@ -227,6 +229,7 @@ _OF = {
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
     "format": ("export", "import"),
     "column": ("export", "import", "score"),
+    "method": ("map",),
     "overwrite": ("export",),
     "no_rerank": ("search",),
     **dict.fromkeys(("text", "kind", "prompt"), ("import",)),

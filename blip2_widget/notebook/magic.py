@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from blip2_widget.session import current
 #: What `use` sets beside model and variant.
 _COUNTS = ("max_new_tokens", "num_beams", "batch_size")
 
+
+#: What a line says of a map of a result, whose rows and settings are there.
+_OF_MAPS = ("model", "variant", "refresh")
 
 #: How many words may follow a sub-command.
 _MOST_WORDS = {"models": 0, "status": 0, "use": 1, "unload": 1, "cache": 2, "help": 0}
@@ -100,7 +104,7 @@ class Blip2Magics(Magics):
         grammar.check_options(options)
         # Only what has ended can fail for its rows.
         options.wait |= options.on_error == "raise"
-        if options.sub in ("caption", "ask", "compare", "explore", "match", "search"):
+        if options.sub in ("caption", "ask", "compare", "explore", "map", "match", "search"):
             return self._look(options, cell, names)
         if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
             return getattr(self, f"_{options.sub}")(options, names)
@@ -122,7 +126,11 @@ class Blip2Magics(Magics):
             )
         _check_name(options.out)
         images, frame = target(options.words[0], names)
-        if options.sub == "explore" and frame is None and is_table(images):
+        if options.sub == "map" and (len(options.words) > 1 or cell is not None):
+            raise Blip2Error("map asks nothing; write %blip2 map df.image, or the name of a result")
+        if options.sub == "map" and isinstance(images, Result):
+            return self._map(images, options)
+        if options.sub in ("explore", "map") and frame is None and is_table(images):
             images, frame = column_of(images, name := find_pictures(images)), images
             options.words[0] += f"[{name!r}]"
         if options.sub == "search":
@@ -131,7 +139,7 @@ class Blip2Magics(Magics):
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
         said = grammar.options_given(options)
-        if options.sub in ("match", "search"):
+        if options.sub in ("map", "match", "search"):
             said = _of_measures(options)
         call = said | {
             "frame": frame,
@@ -143,6 +151,8 @@ class Blip2Magics(Magics):
             if given or cell is not None:
                 raise Blip2Error("explore asks nothing; write %blip2 ask, or ask in the gallery")
             result = api.explore(images, **call)
+        elif options.sub == "map":
+            result = api.map(images, method=options.method, **call)
         elif options.sub == "search":
             count = {"n": 20 if options.n is None else options.n}
             how = {"rerank": not options.no_rerank, "query_expression": options.words[1]}
@@ -168,6 +178,18 @@ class Blip2Magics(Magics):
         if options.dry_run:
             print(_plan(result))
             return None
+        self._last = result
+        if options.out:
+            self.shell.user_ns[options.out] = result
+        return _shown(result, options)
+
+    def _map(self, result: Result, options: argparse.Namespace) -> Any:
+        """A map of a result's pictures, and its gallery again."""
+        said = _of_measures(options, _OF_MAPS)
+        if options.dry_run:
+            print(f"{len(result.board)} pictures to lay out by {options.method}")
+            return None
+        result.map(options.method, **said)
         self._last = result
         if options.out:
             self.shell.user_ns[options.out] = result
@@ -377,17 +399,18 @@ def _query(words: list[str], cell: str | None, names: dict[str, Any]) -> Any:
     return with_variables(found, names) if words[0][0] in "\"'" else found
 
 
-def _of_measures(options: argparse.Namespace) -> dict[str, Any]:
+def _of_measures(
+    options: argparse.Namespace, known: Sequence[str] = grammar.MEASURES
+) -> dict[str, Any]:
     """What a line says that measures pictures, where nothing is generated; Blip2Error where it says
-    how answers are."""
+    what is not known."""
     given, usual = (grammar.options_given(each) for each in (options, grammar.parse(options.sub)))
     for name, value in given.items():
-        if name not in grammar.MEASURES and value != usual[name]:
-            raise Blip2Error(
-                f"{options.sub} generates nothing, so {grammar.flag_of(name)} has no use here; "
-                "leave it out"
-            )
-    return {name: given[name] for name in grammar.MEASURES}
+        if name not in known and value != usual[name]:
+            of_rows = name in grammar.MEASURES
+            why = "a result has its rows" if of_rows else f"{options.sub} generates nothing"
+            raise Blip2Error(f"{why}, so {grammar.flag_of(name)} has no use here; leave it out")
+    return {name: given[name] for name in known}
 
 
 def _shown(result: Result, options: argparse.Namespace) -> Result:

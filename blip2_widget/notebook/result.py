@@ -35,7 +35,9 @@ from blip2_widget.session import current
 from blip2_widget.store import Review, Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from blip2_widget.api import Asking
     from blip2_widget.notebook.gallery import Gallery
@@ -145,6 +147,48 @@ class Result:
             raise Blip2Error('nothing was searched for here; write %blip2 search df.image "a dog"')
         self.wait()
         return take_rows(self.df, self.board.found())
+
+    @property
+    def coordinates(self) -> NDArray[np.float32]:
+        """Where each row lies on the map: (rows, 2) in fp32, NaN where its picture cannot be read.
+
+        Raises Blip2Error as `wait`, and where there is no map.
+        """
+        if self.board.map is None:
+            raise Blip2Error("there is no map here; write .map() on the result first")
+        self.wait()
+        projecting = self.board.map[1]
+        if projecting.coordinates is None:
+            raise Blip2Error(
+                projecting.note or "the map was not finished; .retry() goes on with it"
+            )
+        return projecting.coordinates.copy()
+
+    def map(
+        self,
+        method: str = "pca",
+        *,
+        model: str | None = None,
+        variant: str | None = None,
+        refresh: bool = False,
+    ) -> Result:
+        """Lay these pictures out on a map, which opens beside the gallery: see `blip2_widget.map`.
+
+        Without `model` it is laid out by the features that these answers came from, which are not
+        computed again unless `refresh` says so. Returns at once, the result itself. Raises
+        Blip2Error as `blip2_widget.map`.
+        """
+        runs = self.board.runs
+        if model is None and runs:
+            model = runs[0].located.checkpoint.name
+        asking = dataclasses.replace(
+            self._asking, variant=variant or self._asking.variant, refresh=refresh
+        )
+        measuring, projecting = asking.mapping(
+            method, model, title=self.board.title, beside=self.board.pictures
+        )
+        self.board.lay_out(measuring.start(), projecting)
+        return self
 
     def probabilities(self) -> pd.DataFrame:
         """Each choice's probability as a column, however many there are: one line a row, with its

@@ -7,6 +7,7 @@ from blip2_widget.run.choices import choices_in, column_of_choices, row_choices
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure, MultimodalEmbedding
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.projecting import LEAST, Method, Projecting, check_method
 from blip2_widget.run.records import Record, records_of
 from blip2_widget.run.reviews import Action, ReviewOf, Reviews, Target, target_of
 from blip2_widget.run.run import Run
@@ -16,6 +17,7 @@ from blip2_widget.run.texts import vectors_of_texts
 from blip2_widget.run.worker import Worker
 
 __all__ = [
+    "LEAST",
     "RERANKED",
     "Action",
     "Board",
@@ -29,9 +31,11 @@ __all__ = [
     "Measure",
     "Measured",
     "Measuring",
+    "Method",
     "MultimodalEmbedding",
     "Pictures",
     "Progress",
+    "Projecting",
     "Prompt",
     "Query",
     "Record",
@@ -42,6 +46,7 @@ __all__ = [
     "Target",
     "Turn",
     "Worker",
+    "check_method",
     "choices_in",
     "column_of_choices",
     "columns_in",

@@ -14,6 +14,7 @@ from blip2_widget.images import Column, column_names
 from blip2_widget.run.cells import Cell, Counted, Progress, Prompt
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
+from blip2_widget.run.projecting import Projecting
 from blip2_widget.run.run import Run
 from blip2_widget.run.work import Listener
 
@@ -62,6 +63,8 @@ class Board:
         self.query: dict[str, Any] = {}
         #: The rows that were found or matched, best first; None where nothing was to be.
         self.found: Callable[[], Sequence[int]] | None = None
+        #: Where the pictures lie on a map, and the pass that finds it; None where nobody asked.
+        self.map: tuple[Measuring, Projecting] | None = None
         self.runs: list[Run | Measuring] = []
         self._places: list[tuple[Run, int]] = []
         self._listeners: list[Listener] = []
@@ -76,6 +79,14 @@ class Board:
 
     def measure(self, measuring: Measuring) -> None:
         """Let what measures the pictures count as one of the runs; `put` shows its numbers."""
+        self._join(measuring)
+
+    def lay_out(self, measuring: Measuring, projecting: Projecting) -> None:
+        """Make a map of the pictures, in place of the one that is there or on its way."""
+        if self.map is not None:
+            self.map[0].cancel()
+            self.runs.remove(self.map[0])
+        self.map = (measuring, projecting)
         self._join(measuring)
 
     def put(self, name: str, number: Callable[[int], float | None]) -> str:
@@ -168,8 +179,10 @@ class Board:
 
     @property
     def progress(self) -> Progress:
-        """How far all runs are, as if they were one."""
+        """How far all runs are, as if they were one. A map that is there is none of the answers."""
         runs = list(self.runs)
+        if self.map is not None and len(runs) > 1 and self.map[0].progress.state == "done":
+            runs.remove(self.map[0])
         each = [run.progress for run in runs]
         if not each:
             return _NOTHING_ASKED

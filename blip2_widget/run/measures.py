@@ -113,6 +113,11 @@ class Measure:
     def finish(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> None:
         """Do what there is to be done then. Raises as `compute`."""
 
+    def finish_aside(self, _done: Callable[[], None]) -> str:
+        """Begin what there is to be done then without a model, on a thread of its own, which calls
+        `done`; returns what that is in a few words, empty where it is nothing."""
+        return ""
+
     def _features(
         self, engine: AnyEngine, image_keys: Iterable[str], aid: Aid
     ) -> dict[str, torch.Tensor]:

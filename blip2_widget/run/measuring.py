@@ -14,7 +14,7 @@ from itertools import islice
 from blip2_widget.images import Column, ImageError, Limits
 from blip2_widget.model import Engine, Located, ModelManager, Variant
 from blip2_widget.run.measures import Aid, Measure
-from blip2_widget.run.pictures import Picture
+from blip2_widget.run.pictures import Picture, Pictures
 from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work, why
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
@@ -36,8 +36,10 @@ class Measuring(Work):
         worker: Worker,
         batch_size: int | None = None,
         limits: Limits | None = None,
+        beside: Pictures | None = None,
     ) -> None:
-        """`batch_size` counts pictures; None takes one that suits the device and its memory."""
+        """`batch_size` counts pictures; None takes one that suits the device and its memory.
+        `beside` are the pictures of a run over this column."""
         super().__init__(
             column,
             range(len(column.values)),
@@ -49,6 +51,7 @@ class Measuring(Work):
             worker=worker,
             batch_size=batch_size,
             limits=limits,
+            beside=beside,
         )
         self.measure = measure
         self._pending: deque[int] = deque()
@@ -138,6 +141,11 @@ class Measuring(Work):
             self._grow(self.measure.at_a_time)
             return True
         self._between(self._cancel)  # no model is loaded for what was stopped
+        if self._is_at_the_end:
+            aside = self.measure.finish_aside(lambda: self._worker.submit(self))
+            if aside:
+                self._hear(aside)
+                return False
         engine = self._loaded_engine()
         if engine is None:
             return False

@@ -103,6 +103,18 @@ export interface Agreement {
   high: number;
 }
 
+/**
+ * A map of the pictures. `number` counts the maps that were asked for; `version` is 0 until the places
+ * are known, and then another one whenever they change.
+ */
+export interface MapState {
+  number: number;
+  version: number;
+  method: "pca" | "umap";
+  /** Why there is none, in one line; empty where there is one, or it is on its way. */
+  note: string;
+}
+
 /** The synced traits. They are saved with the notebook, so what is too long is cut in them. */
 export interface Traits {
   row_count: number;
@@ -123,6 +135,8 @@ export interface Traits {
   agreement: Agreement[];
   /** The prompts whose answers were scored: references stand beside these. */
   scored: number[];
+  /** Empty where nobody asked for a map. */
+  mapped: MapState | Record<string, never>;
   /**
    * 0 where title, prompts, columns and query are whole. Else the number of what is left out, which
    * `WholeRequest` asks for; another one whenever that changes.
@@ -207,6 +221,12 @@ export interface RowsRequest {
 /** Page → kernel: send me what is left out of the traits. Answered by `WholeMessage`. */
 export interface WholeRequest {
   type: "whole";
+}
+
+/** Page → kernel: send me this row, wherever it stands. Answered by `RowMessage`. */
+export interface RowRequest {
+  type: "row";
+  row: number;
 }
 
 /** Page → kernel: where does this row stand in what is shown? Answered by `PlaceMessage`. */
@@ -337,6 +357,22 @@ export interface ChatStopRequest {
   row: number;
 }
 
+/**
+ * Page → kernel: this view shows the map from now on, or no longer. Answered by `MapMessage`, where
+ * there is a map, and from then on by a `MapMarksMessage` whenever what is shown or selected changes.
+ */
+export interface MapOpenRequest {
+  type: "map_open";
+  view: string;
+  open: boolean;
+}
+
+/** Page → kernel: what are rows coloured by under this key? Answered by `ColoursMessage`. */
+export interface ColoursRequest {
+  type: "colours";
+  key: Key;
+}
+
 /** Page → kernel: stop the run. */
 export interface CancelRequest {
   type: "cancel";
@@ -350,6 +386,9 @@ export interface CloseRequest {
 
 export type Request =
   | RowsRequest
+  | RowRequest
+  | MapOpenRequest
+  | ColoursRequest
   | WholeRequest
   | PlaceRequest
   | ThumbsRequest
@@ -376,6 +415,42 @@ export interface RowsMessage {
   version: number;
   start: number;
   rows: Row[];
+}
+
+/** Kernel → page: a row, in reply to `RowRequest`. */
+export interface RowMessage {
+  type: "row";
+  row: Row;
+}
+
+/**
+ * Kernel → page: where the rows lie on the map. The one buffer holds two numbers of 32 bits a row, x
+ * and y, NaN for a row that has no place.
+ */
+export interface MapMessage {
+  type: "map";
+}
+
+/** Kernel → page: in the one buffer a byte a row: 1 where it is shown, 2 more where it is selected. */
+export interface MapMarksMessage {
+  type: "map_marks";
+}
+
+/**
+ * Kernel → page: what rows are coloured by. The one buffer holds a byte a row: a place in `values`, or
+ * of numbers a share of their range, from 0 to 253; 254 is another value and 255 none.
+ */
+export interface ColoursMessage {
+  type: "colours";
+  key: Key;
+  label: string;
+  /** The most frequent values, at most 8; none for a range of numbers. */
+  values: string[];
+  /** How many rows have another one. */
+  others: number;
+  /** The range of numbers; null for values. */
+  min: number | null;
+  max: number | null;
 }
 
 /** Kernel → page: what the traits have cut, whole, under the number that `cut` has. */
@@ -496,6 +571,10 @@ export interface NoticeMessage {
 
 export type Message =
   | RowsMessage
+  | RowMessage
+  | MapMessage
+  | MapMarksMessage
+  | ColoursMessage
   | WholeMessage
   | PlaceMessage
   | ChangedMessage
@@ -536,5 +615,6 @@ export const DEFAULTS: Traits = {
   comparing: false,
   agreement: [],
   scored: [],
+  mapped: {},
   cut: 0,
 };
