@@ -4,7 +4,7 @@ A search by one vector does two operations on each number that it reads, so it t
 reading takes. Beside the vectors, bytes are kept, and those are read: where most of the vectors'
 length lies in few directions, as it does where a model has learned them, a byte for each of these
 directions and one for how much lies in all others, by which Cauchy and Schwarz bound what those add
-to a product; else a byte for each number. How far a product with them can be below the true one is
+to a product; else a byte for each number. How far a product of bytes can be from the true one is
 bounded, too, by what rounding left of every vector. Whatever could be among the nearest by these
 bounds is then computed in full, in fp64. What is found is what a search of the vectors themselves,
 as they are stored, would find.
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 #: Vectors that are rounded at a time while an index is made, and of which directions are learned.
 _AT_A_TIME = 65_536
-#: The share of the vectors' squared length that the directions which are kept have to hold. With
-#: less, too many vectors are left to be computed in full.
+#: The share of the vectors' squared length that the directions which are read have to hold. With
+#: less, too many vectors are computed in full.
 _HELD = 0.9
+#: Directions are read by so many, less one for the length in the others: fewer take as long.
+_BLOCK = 64
 #: The rows that seem nearest are computed before others, so many times as are asked for: they say
 #: how near the others have to be.
 _FIRST = 4
@@ -51,7 +53,8 @@ class VectorIndex:
 
     def __init__(self, vectors: NDArray[Any]) -> None:
         """`vectors` (rows, vectors a row, size) in fp16 or fp32 are not copied, and may be mapped
-        from a file: only those that could be the nearest are read again."""
+        from a file: only those that could be the nearest, as a rule fewer than one of a hundred,
+        are read again."""
         import torch
 
         if vectors.ndim != 3 or vectors.dtype not in (np.float16, np.float32):
@@ -62,14 +65,14 @@ class VectorIndex:
         self._vectors = vectors
         rows, each, size = vectors.shape
         flat = vectors.reshape(rows * each, size)
-        self._directions = _leading(flat)
-        width = size if self._directions is None else self._directions.shape[1] + 1
-        self._bytes = torch.zeros(rows * each, -(-width // _ALIGNED) * _ALIGNED, dtype=torch.int8)
-        self._scales = torch.empty(rows * each, dtype=torch.bfloat16)
+        self._directions, self._count = _directions(flat)
+        width = min(self._count + 1, size)
+        self._bytes = torch.zeros(len(flat), -(-width // _ALIGNED) * _ALIGNED, dtype=torch.int8)
+        self._scales = torch.empty(len(flat), dtype=torch.bfloat16)
         self._error = self._longest = 0.0
-        for start in range(0, rows * each, _AT_A_TIME):
+        for start in range(0, len(flat), _AT_A_TIME):
             some = slice(start, start + _AT_A_TIME)
-            self._round(some, torch.from_numpy(flat[some].astype(np.float32)))
+            self._round(some, self._shortened(torch.from_numpy(flat[some].astype(np.float32))))
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -85,97 +88,93 @@ class VectorIndex:
 
         ValueError where `vector` (size,) is of another size.
         """
+        import torch
+
         rows, each, size = self._vectors.shape
         if vector.shape != (size,):
             raise ValueError(f"the index holds vectors of {size} numbers, not {vector.shape}")
         count = min(count, rows)
         if not count:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
-        asked = vector.astype(np.float32)
-        most = self._at_most(asked).view(rows, each)
+        exact = torch.from_numpy(vector.astype(np.float64))
+        most = self._at_most(self._shortened(exact.float()[None])[0]).view(rows, each)
         of_row = most.amax(dim=1)
-        first = of_row.topk(min(_FIRST * count, rows)).indices.numpy()
-        scores = self._products(np.repeat(first, each), np.tile(np.arange(each), len(first)), asked)
-        least = np.partition(scores.reshape(-1, each).max(axis=1), -count)[-count]
-        # What is less than that by as little as fp32 can tell, and more, is no candidate.
-        least = float(np.nextafter(least, np.float32(-np.inf)))
-        left = (of_row >= least).nonzero()[:, 0]
-        places, columns = (most[left] >= least).nonzero().numpy().T
-        candidates, starts = np.unique(left.numpy()[places], return_index=True)
-        scores = self._products(left.numpy()[places], columns, asked)
-        scores = np.maximum.reduceat(scores, starts)
-        order = np.argsort(-scores, kind="stable")[:count]
-        return Found(candidates[order], scores[order])
+        seem_best = of_row.topk(min(_FIRST * count, rows)).indices
+        scores = self._products(exact, (seem_best[:, None] * each + torch.arange(each)).view(-1))
+        # What is less than the last of the nearest so far, even in fp32, is no candidate.
+        last = scores.view(-1, each).amax(dim=1).topk(count).values[-1]
+        least = float(np.nextafter(np.float32(last), np.float32(-np.inf)))
+        near = (of_row >= least).nonzero()[:, 0]
+        row, place = (most[near] >= least).nonzero().unbind(dim=1)
+        left = near[row] * each + place
+        scores = self._products(exact, left)
+        candidates, of = torch.unique_consecutive(left // each, return_inverse=True)
+        best = torch.full(candidates.shape, -torch.inf).scatter_reduce(0, of, scores, "amax")
+        order = best.argsort(descending=True, stable=True)[:count]
+        return Found(candidates[order].numpy(), best[order].numpy())
+
+    def _shortened(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Of vectors (number, size) what lies in the directions that are read, and the length of
+        what lies in others: the product of two such is at least that of the vectors."""
+        import torch
+
+        kept, others = (vectors @ self._directions).tensor_split([self._count], dim=1)
+        return torch.cat([kept, others.norm(dim=1, keepdim=True)], 1) if others.numel() else kept
 
     def _round(self, some: slice, vectors: torch.Tensor) -> None:
         """Keep vectors as bytes, and what that may make of their products."""
         import torch
 
-        kept = vectors
-        if self._directions is not None:
-            kept = vectors @ self._directions
-            others = (vectors - kept @ self._directions.T).norm(dim=1, keepdim=True)
-            kept = torch.cat([kept, others], dim=1)
-        # In bf16 a scale may come out smaller, by less than this is larger.
-        scales = (kept.abs().amax(dim=1) * (1.01 / 127)).clamp(min=1e-12).bfloat16()
+        scales = (vectors.abs().amax(dim=1) / 127).clamp(min=1e-12).bfloat16()
         step = scales.float()[:, None]
-        rounded = (kept / step).round()
-        if self._directions is not None:
-            rounded[:, -1:] = (others / step).ceil()  # of a bound, never less
-        self._bytes[some, : kept.shape[1]] = rounded.to(torch.int8)
+        rounded = (vectors / step).round().clamp(-127, 127)
+        self._bytes[some, : vectors.shape[1]] = rounded.to(torch.int8)
         self._scales[some] = scales
-        lost = (kept - rounded * step)[:, : None if self._directions is None else -1]
-        self._error = max(self._error, float(lost.norm(dim=1).max()))
-        self._longest = max(self._longest, float((rounded * step).norm(dim=1).max()))
+        kept = rounded * step
+        self._error = max(self._error, float((vectors - kept).norm(dim=1).max()))
+        self._longest = max(self._longest, float(kept.norm(dim=1).max()))
 
-    def _at_most(self, asked: NDArray[np.float32]) -> torch.Tensor:
-        """What the product of each vector with one is at most, in fp32."""
+    def _at_most(self, asked: torch.Tensor) -> torch.Tensor:
+        """What the products of all vectors with one are at most, in fp32."""
         import torch
         from torch.nn.functional import pad
 
-        exact = torch.from_numpy(asked)
-        length = float(exact.norm())
-        if self._directions is not None:
-            kept = exact @ self._directions
-            others = (exact - self._directions @ kept).norm()
-            exact = torch.cat([kept, others[None]])
-        exact = pad(exact, (0, self._bytes.shape[1] - len(exact)))
+        exact = pad(asked, (0, self._bytes.shape[1] - len(asked)))
         read = exact.bfloat16()
-        products = torch._weight_int8pack_mm(read[None], self._bytes, self._scales)[0].float()
-        lost = float((exact - read.float()).norm())
-        largest = max(abs(float(each)) for each in products.aminmax())
+        # In fp32, of which torch takes the largest five times as fast.
+        found = torch._weight_int8pack_mm(read[None], self._bytes, self._scales)[0].float()
+        length, lost = float(exact.norm()), float((exact - read.float()).norm())
+        largest = float(torch.stack(found.aminmax()).abs().max())
         # By Cauchy and Schwarz; the kernel sums in fp32 and rounds the sum to bf16.
         bound = self._error * length + self._longest * lost + _BF16 * largest
-        # What fp32 makes of these sums, of the directions and of what lies in them.
-        bound += 4 * _FP32 * len(asked) * self._longest * length
-        return products.add_(bound)
+        # What fp32 makes of sums, here and where the vectors were turned.
+        size = self._vectors.shape[2]
+        return found.add_(bound + 4 * _FP32 * size * self._longest * length)
 
-    def _products(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64], asked: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """The products of some vectors with one, by the rows and the places that they stand in."""
+    def _products(self, exact: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """The products of some vectors with one, by their numbers, in fp32."""
         import torch
 
-        exact = torch.from_numpy(asked).double()
-        found = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _AT_A_TIME // 4):
-            some = slice(start, start + _AT_A_TIME // 4)
-            vectors = torch.from_numpy(np.asarray(self._vectors[rows[some], columns[some]]))
+        each = self._vectors.shape[1]
+        found = torch.empty(len(which))
+        for start in range(0, len(which), _AT_A_TIME):
+            some = which[start : start + _AT_A_TIME].numpy()
+            vectors = torch.from_numpy(np.asarray(self._vectors[some // each, some % each]))
             # In fp64, so that equal vectors score the same wherever they stand.
-            found[some] = (vectors.double() @ exact).numpy()
+            found[start : start + _AT_A_TIME] = vectors.double() @ exact
         return found
 
 
-def _leading(vectors: NDArray[Any]) -> torch.Tensor | None:
-    """The directions (size, directions) that hold enough of the length of vectors (number, size),
-    where these are fewer than half of all; else None."""
+def _directions(vectors: NDArray[Any]) -> tuple[torch.Tensor, int]:
+    """Directions (size, size) at right angles to each other, those first that hold most of the
+    length of vectors (number, size), and how many hold enough of it to be the only ones that are
+    read: all, where half of them would not."""
     import torch
 
     size = vectors.shape[1]
     sample = torch.from_numpy(vectors[:: len(vectors) // _AT_A_TIME + 1].astype(np.float32))
     held, directions = torch.linalg.eigh((sample.T @ sample).double())
     held = held.flip(0).cumsum(0)
-    for count in range(_ALIGNED - 1, size // 2, _ALIGNED):  # and a byte for the others
-        if held[count - 1] >= _HELD * held[-1]:
-            return directions.flip(1)[:, :count].float().contiguous()
-    return None
+    counts = range(_BLOCK - 1, size // 2, _BLOCK)
+    count = next((each for each in counts if held[each - 1] >= _HELD * held[-1]), size)
+    return directions.flip(1).float().contiguous(), count

@@ -94,13 +94,13 @@ def test_a_query_may_lie_in_other_directions(outside: float) -> None:
     directions = np.linalg.svd(vectors.reshape(-1, 256).astype(float), full_matrices=False)[2]
     index = VectorIndex(vectors)
     for _ in range(5):
-        weights = rng.standard_normal(256) * np.where(np.arange(256) < 31, 1 - outside, outside)
+        weights = rng.standard_normal(256) * np.where(np.arange(256) < 63, 1 - outside, outside)
         asked = unit(weights @ directions)
         assert index.search(asked, 20).rows.tolist() == in_full(vectors, asked, 20).tolist()
 
 
 @pytest.mark.parametrize(
-    ("kind", "each", "held", "most"), [(scattered, 1, 256, 400), (learned, 8, 32, 8_000)]
+    ("kind", "each", "held", "most"), [(scattered, 1, 256, 400), (learned, 8, 64, 8_000)]
 )
 def test_most_vectors_are_read_as_bytes_only(kind: Any, each: int, held: int, most: int) -> None:
     """The bounds have to be tight enough to leave few vectors to compute in full, and where there
