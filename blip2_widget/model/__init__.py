@@ -21,6 +21,7 @@ from blip2_widget.model.loaded import Between, Cancelled
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
+from blip2_widget.model.pixels import PictureSize
 from blip2_widget.model.presets import PRESETS, preset_named
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
 from blip2_widget.model.ranking import Likelihood, ranked
@@ -61,6 +62,7 @@ __all__ = [
     "Located",
     "Machine",
     "ModelManager",
+    "PictureSize",
     "Resident",
     "RetrievalEngine",
     "Sizes",

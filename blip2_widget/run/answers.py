@@ -18,8 +18,11 @@ from blip2_widget.model import (
     Likelihood,
     Located,
     Variant,
+    batch_sizes,
+    free_bytes,
     prompt_text,
     ranked,
+    read_machine,
 )
 from blip2_widget.run.halving import Halving
 from blip2_widget.run.keeping import Keeping
@@ -343,3 +346,14 @@ class Answers:
         finally:
             for future in opening.values():
                 future.cancel()
+
+
+def suitable_sizes(
+    engine: Engine, variant: Variant, settings: GenerationSettings, batch_size: int | None
+) -> BatchSizes:
+    """What fits the device and its memory, or what was asked for."""
+    free = max(free_bytes(variant, read_machine()) - engine.mapped, 0)
+    sizes = batch_sizes(engine.model.config, variant, free, settings.max_new_tokens, settings.rows)
+    if batch_size is None:
+        return BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
+    return BatchSizes(min(sizes.pictures, batch_size), batch_size)

@@ -7,7 +7,6 @@ done in `step`, on the worker's thread; everything else may be called from any t
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,10 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, ImageError, Limits
+from blip2_widget.images import Column, Limits
 from blip2_widget.model import (
     Answer,
-    BatchSizes,
     Cancelled,
     Engine,
     GenerationSettings,
@@ -26,13 +24,10 @@ from blip2_widget.model import (
     ModelManager,
     Resident,
     Variant,
-    batch_sizes,
-    free_bytes,
-    is_out_of_memory,
-    read_machine,
 )
-from blip2_widget.run.answers import Answers, Reports, Wanted
+from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
 from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
+from blip2_widget.run.outcomes import failure, several
 from blip2_widget.run.pictures import Picture, Pictures
 from blip2_widget.run.queue import Queue
 from blip2_widget.run.worker import Worker
@@ -411,19 +406,10 @@ class Run:
             self._computing_since = self._computing_since or time.monotonic()
         if engine is not self._engine:
             self._engine, self.pictures.prepare = engine, engine.prepare
-            self._answers.set_batch_sizes(self._suitable_sizes(engine))
+            self._answers.set_batch_sizes(
+                suitable_sizes(engine, self.variant, self.settings, self._batch_size)
+            )
         return engine
-
-    def _suitable_sizes(self, engine: Engine) -> BatchSizes:
-        """What fits the device and its memory, or what was asked for."""
-        settings = self.settings
-        free = max(free_bytes(self.variant, read_machine()) - engine.mapped, 0)
-        sizes = batch_sizes(
-            engine.model.config, self.variant, free, settings.max_new_tokens, settings.rows
-        )
-        if self._batch_size is None:
-            return BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
-        return BatchSizes(min(sizes.pictures, self._batch_size), self._batch_size)
 
     def _park(self, chunk: Chunk, urgent: bool) -> None:
         """Keep a chunk until the model is there, unless it was cancelled meanwhile."""
@@ -502,13 +488,7 @@ class Run:
     def _answer(
         self, task: Task, answer: Answer | StoredAnswer, *, cached: bool, at: float
     ) -> None:
-        others = answer.alternatives
-        choices: tuple[tuple[str, float], ...] = ()
-        if self.settings.choices:  # stored in one order, however they are given
-            logprobs, others = dict(others), ()
-            choices = tuple(
-                (text, math.exp(logprobs[text])) for text in self.settings.choices if logprobs
-            )
+        choices, others = several(answer, self.settings)
         self._grid.answer(
             task,
             answer.text,
@@ -522,13 +502,7 @@ class Run:
     def _fail_rows(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], wanted: Iterable[Wanted], error: Exception
     ) -> None:
-        kind: str = error.kind if isinstance(error, ImageError) else "model"
-        message = str(error)
-        if is_out_of_memory(error):
-            kind = "memory"
-            message = "memory does not suffice for this answer; close something and try again"
-        elif not isinstance(error, Blip2Error):
-            message = f"{type(error).__name__}: {error}"
+        message, kind = failure(error)
         tasks = [task for want in wanted for task in tasks_of[want]]
         for task in tasks:
             self._grid.fail(task, message, kind)
