@@ -14,7 +14,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Encoded, Limits, encoded, file_identity, size_of
 from blip2_widget.run import Board, Record, ReviewOf, records_of
 
-Kind = Literal["place", "text", "number", "truth", "time"]
+Kind = Literal["place", "text", "number", "truth", "time", "bytes"]
 
 #: The columns of every format and what stands in them. A place is what the caller's index has.
 COLUMNS: dict[str, Kind] = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.images import ImageError, Limits, image_key, load_image, reason_of, thumbnail
 from blip2_widget.model import (
     Answer,
+    Between,
+    Checkpoint,
     GenerationSettings,
     PictureSize,
     Variant,
     locate,
-    parse,
 )
 from blip2_widget.run import (
     Answers,
@@ -49,13 +50,13 @@ _THUMBNAIL = 256
 class Spec:
     """What is asked of every row, by which model, how: all that a worker has to be told.
 
-    `model` is a checkpoint's name with its revision, `identity` what its files are known by.
+    `commit` is the revision of the checkpoint that is meant, or its files' fingerprint.
     `size` is what pictures are scaled to before they are sent; None sends them as they are.
     """
 
     prompts: tuple[Prompt, ...]
-    model: str
-    identity: str
+    checkpoint: Checkpoint
+    commit: str
     variant: Variant
     settings: GenerationSettings
     question_form: str | None = None
@@ -126,16 +127,21 @@ def _opened(row: Row, spec: Spec) -> Opened:
 class Answering:
     """A model that answers rows, loaded once."""
 
-    def __init__(self, spec: Spec) -> None:
-        """Raises Blip2Error where the checkpoint is not here, or is another one."""
+    def __init__(self, spec: Spec, between: Between = lambda: None) -> None:
+        """`between` is called between the layers of the model, and ends a batch by raising
+        Cancelled. Raises Blip2Error where the checkpoint is not here, or is another one."""
         session = current()
-        located = locate(parse(spec.model))
-        if located.identity != spec.identity:
+        checkpoint = spec.checkpoint
+        if not checkpoint.is_folder:  # of the Hub's revisions the one that was found when it began
+            checkpoint = replace(checkpoint, revision=spec.commit)
+        located = locate(checkpoint)
+        if located.commit != spec.commit:
             raise Blip2Error(
-                f"{spec.model} is another checkpoint on this machine; give a Hub id, or a folder "
-                "that all machines share"
+                f"{checkpoint.name} is another checkpoint on this machine; give a Hub id, or a "
+                "folder that all machines share"
             )
         self.spec = spec
+        self._between = between
         self._resident = session.manager.hold(located, spec.variant)
         self._engine = self._resident.future.result()
         self._answers = Answers(
@@ -152,7 +158,8 @@ class Answering:
 
     def answer(self, rows: Sequence[Opened]) -> list[Answered]:
         """The rows with their answers, in their order. What is stored is not computed again, and
-        equal questions about equal pictures are computed once."""
+        equal questions about equal pictures are computed once. Raises Cancelled where `between`
+        does; what was computed by then is stored."""
         spec = self.spec
         cells = [
             tuple(
@@ -195,7 +202,7 @@ class Answering:
             settle(want, stored, True, stored.created_at)
         reports = Reports(settle_all, failed, lambda _running: None)
         left = [want for want, (cell, *_) in wanted.items() if cell.state == "waiting"]
-        self._answers.compute(self._engine, left, opened, reports, lambda: None)
+        self._answers.compute(self._engine, left, opened, reports, self._between)
         return [
             Answered(each.row.number, each.row.address, each.key, each.thumbnail, of_row)
             for each, of_row in zip(rows, cells, strict=True)

@@ -2,7 +2,7 @@
 
 from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
 from blip2_widget.run.board import Board, free_name, same
-from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.cells import Cell, Progress, Prompt, RunState
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
 from blip2_widget.run.measuring import Measuring
@@ -38,6 +38,7 @@ __all__ = [
     "ReviewOf",
     "Reviews",
     "Run",
+    "RunState",
     "Searching",
     "Target",
     "Turn",
