@@ -112,7 +112,7 @@ def open_pictures(rows: Iterable[Row], spec: Spec) -> list[Opened]:
 
 def _opened(row: Row, spec: Spec) -> Opened:
     # What is held in memory alone is seen again only if some of it is kept.
-    told = Row(row.number, None, row.address, row.texts)
+    told = replace(row, value=None)
     try:
         image = load_image(row.value, spec.limits)
         small = None if isinstance(row.value, str | Path) else thumbnail(image, _THUMBNAIL)
@@ -122,6 +122,12 @@ def _opened(row: Row, spec: Spec) -> Opened:
         return Opened(told, error=error)
     except Exception as error:  # one picture must not end the job
         return Opened(told, error=ImageError("unexpected", reason_of(error)))
+
+
+def given_up(row: Row) -> Opened:
+    """A row that is not worked on."""
+    error = ImageError("unexpected", "two processes died of this row; it is left out")
+    return Opened(replace(row, value=None), error=error)
 
 
 class Answering:

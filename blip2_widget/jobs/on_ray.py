@@ -7,6 +7,7 @@ first was lost before saying so, is there once.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import pickle
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.jobs.answering import Answered, Answering, Opened, Spec, open_pictures
+from blip2_widget.jobs.answering import Answered, Answering, Opened, Spec, given_up, open_pictures
+from blip2_widget.jobs.care import with_care
 from blip2_widget.jobs.parts import Counts, Parts
 from blip2_widget.jobs.sources import Piece
 from blip2_widget.model import Cancelled, Located, ModelManager, Variant, needed_bytes
@@ -43,15 +45,20 @@ class Plan:
     actors: int
 
 
+def check_installed() -> None:
+    """Raise Blip2Error where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise Blip2Error("for --engine ray pip install 'blip2-widget[ray]'")
+
+
 def connect() -> Any:
     """Ray, connected to the cluster that RAY_ADDRESS names or that this process is in; else one of
     this machine's own cores. Raises Blip2Error where it is not installed or does not answer."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise Blip2Error("for --engine ray pip install 'blip2-widget[ray]'") from None
+    check_installed()
+    import ray
+    import ray.data
+
     if not ray.is_initialized():
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
@@ -158,7 +165,13 @@ def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
         rows = pickle.loads(pickled).read(spec.prompts)
         before = parts.answered(int(number), len(spec.prompts)) if is_kept else []
         kept = {row.number: row for row in before if not row.has_failed}
-        opened = open_pictures([row for row in rows if row.number not in kept], spec)
+        opened = with_care(
+            parts,
+            f"_opening-{number:08d}",
+            [row for row in rows if row.number not in kept],
+            lambda some: open_pictures(some, spec),
+            given_up,
+        )
         contents.append(pickle.dumps((kept, opened), protocol=5))
     return {"number": batch["number"], "opened": contents}
 
@@ -183,10 +196,16 @@ class _Actor:
         opened: list[Opened]
         kept, opened = pickle.loads(pickled)
         try:
-            answered = {row.number: row for row in self._answering.answer(opened)}
+            answered = with_care(
+                self._parts,
+                f"_answering-{number:08d}",
+                opened,
+                self._answering.answer,
+                lambda each: self._answering.answer([given_up(each.row)])[0],
+            )
         except Cancelled:
             return b""
-        rows = {**kept, **answered}
+        rows = {**kept, **{row.number: row for row in answered}}
         in_order = [rows[row] for row in sorted(rows)]
         return pickle.dumps(self._parts.write(number, in_order, self._answering.spec))
 
@@ -199,11 +218,8 @@ class _Actor:
 
 
 def _line(error: BaseException) -> str:
-    """The cause of what went wrong on a worker, in one line."""
-    cause = error
-    while (inner := getattr(cause, "cause", None) or cause.__cause__) is not None:
-        cause = inner
-    if isinstance(cause, Blip2Error):
-        return str(cause)
-    lines = str(cause).strip().splitlines() or [""]
-    return f"the job stopped: {type(cause).__name__}: {lines[-1]}"
+    """What went wrong on a worker, in one line: Ray keeps it as the text of a traceback alone."""
+    told = str(error).partition("\n\nThe above exception was the direct cause")[0].strip()
+    kind, _, message = (told.splitlines() or [""])[-1].partition(": ")
+    name = kind.rpartition(".")[2]
+    return message if name == "Blip2Error" else f"the job stopped: {name}: {message}"

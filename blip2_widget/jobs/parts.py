@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,8 @@ _MORE: Final[dict[str, Kind]] = {
     "thumbnail": "bytes",
 }
 _DESCRIPTION = "_job.json"
+#: Where the rows of a Ray Dataset lie.
+_ROWS = "_rows"
 #: Who works on the job stops once this is there.
 _STOP = "_stop"
 #: Where a part says how many of what it holds.
@@ -69,27 +72,29 @@ class Parts:
 
     # --- the job's description ------------------------------------------------------------------
 
-    def describe(self, job: dict[str, Any], overwrite: bool) -> bool:
-        """Begin a job here, or go on with it; whether it was begun before.
+    def describe(self, job: dict[str, Any], overwrite: bool, anew: bool = False) -> None:
+        """Begin a job here, or go on with it; `anew` begins the same job from nothing.
 
         Raises Blip2Error where the folder holds something else, unless that is to be overwritten.
         """
         before = self.description()
-        if before is not None and before["fingerprint"] == job["fingerprint"]:
-            return True
-        taken = before is not None or bool(self._listed())
-        if taken and not (overwrite and before is not None):
-            what = "the answers of another job" if before is not None else "something else"
-            hint = "; write --overwrite to replace them" if before is not None else ""
+        is_same = before is not None and before["fingerprint"] == job["fingerprint"]
+        if is_same and not anew:
+            return
+        others = [name for name in self._listed() if name != _ROWS]
+        if before is None and others:
             raise Blip2Error(
-                f"{self.folder} holds {what}, which is kept: give another folder{hint}"
+                f"{self.folder} holds something else, which is kept: give another folder"
             )
-        if taken:
-            for path in [*self.numbers(), None]:
-                self._files.rm_file(self._place(path))
+        if before is not None and not (is_same or overwrite):
+            raise Blip2Error(
+                f"{self.folder} holds the answers of another job: give another folder, or write "
+                "--overwrite to replace them"
+            )
+        for name in others:
+            self._files.rm_file(f"{self._path}/{name}")
         self._files.makedirs(self._path, exist_ok=True)
         self._write(self._place(None), json.dumps(job, ensure_ascii=False, indent=1).encode())
-        return False
 
     def description(self) -> dict[str, Any] | None:
         """What the folder's answers are answers to; None where it holds no job."""
@@ -99,20 +104,35 @@ class Parts:
             return None
         return job
 
+    # --- notes to whoever works on the job ------------------------------------------------------
+
     def stop(self) -> None:
         """Let all who work on the job give up."""
-        self._write(f"{self._path}/{_STOP}", b"")
+        self.put_note(_STOP, "")
 
     def go(self) -> None:
         """Let them work again."""
-        if self.is_stopped:
-            self._files.rm_file(f"{self._path}/{_STOP}")
+        self.drop_note(_STOP)
 
     @property
     def is_stopped(self) -> bool:
         """Whether the job was stopped."""
-        self._files.invalidate_cache()
-        return bool(self._files.exists(f"{self._path}/{_STOP}"))
+        return self.note(_STOP) is not None
+
+    def note(self, name: str) -> str | None:
+        """What a note says, None where there is none."""
+        try:
+            text: bytes = self._files.cat_file(f"{self._path}/{name}")
+        except FileNotFoundError:
+            return None
+        return text.decode()
+
+    def put_note(self, name: str, text: str) -> None:
+        self._write(f"{self._path}/{name}", text.encode())
+
+    def drop_note(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._files.rm_file(f"{self._path}/{name}")
 
     # --- parts ----------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from blip2_widget.model.catalogue import Located
+
 
 @dataclass(frozen=True)
 class PictureSize:
@@ -40,6 +42,15 @@ class PictureSize:
     def scaled(self, image: Image) -> Image:
         """An RGB picture of this size, of which the processor makes what it makes of the whole."""
         return image.resize((self.width, self.height), self.resample)
+
+
+def picture_size(located: Located) -> PictureSize | None:
+    """What a checkpoint's pictures are scaled to; downloads no weights."""
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    where = located.folder or located.checkpoint.source
+    revision = {} if located.folder else {"revision": located.commit}
+    return PictureSize.of(BlipImageProcessorPil.from_pretrained(where, **revision))
 
 
 class PixelTable:

@@ -1,7 +1,7 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
 from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
-from blip2_widget.run.board import Board, free_name, same
+from blip2_widget.run.board import Answerer, Board, free_name, same
 from blip2_widget.run.cells import Cell, Progress, Prompt, RunState
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure
@@ -18,6 +18,7 @@ from blip2_widget.run.worker import Worker
 __all__ = [
     "RERANKED",
     "Action",
+    "Answerer",
     "Answers",
     "Board",
     "Cell",

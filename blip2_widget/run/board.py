@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
+from blip2_widget.model import GenerationSettings, Located, Variant
 from blip2_widget.run.cells import Cell, Progress, Prompt
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
-from blip2_widget.run.run import Listener, Run
+from blip2_widget.run.run import Listener
 
 #: What a column of pictures that nothing was asked about says of itself.
 _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
@@ -21,6 +22,28 @@ _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
 _MOST_CHOICES = 12
 #: Of several runs' states, the one that counts for all.
 _BY_WEIGHT = ("running", "loading", "waiting", "failed", "cancelled", "done")
+
+
+class Answerer(Protocol):
+    """What answers prompts over a column's rows: a run in this process, or one elsewhere that is
+    told of here. What it does is said by `Run`."""
+
+    prompts: list[Prompt]
+    located: Located
+
+    @property
+    def variant(self) -> Variant: ...
+    @property
+    def settings(self) -> GenerationSettings: ...
+    @property
+    def progress(self) -> Progress: ...
+    def cell(self, row: int, prompt: int) -> Cell: ...
+    def ask(self, row: int, prompt: int, text: str) -> None: ...
+    def retry(self, rows: Collection[int] | None = None) -> None: ...
+    def cancel(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+    def count_stored(self) -> int: ...
+    def subscribe(self, listener: Listener) -> None: ...
 
 
 class Board:
@@ -45,14 +68,14 @@ class Board:
         self.query: dict[str, Any] = {}
         #: The rows that were found or matched, best first; None where nothing was to be.
         self.found: Callable[[], Sequence[int]] | None = None
-        self.runs: list[Run | Measuring] = []
-        self._places: list[tuple[Run, int]] = []
+        self.runs: list[Answerer | Measuring] = []
+        self._places: list[tuple[Answerer, int]] = []
         self._listeners: list[Listener] = []
 
     def __len__(self) -> int:
         return len(self.column.values)
 
-    def add(self, run: Run) -> None:
+    def add(self, run: Answerer) -> None:
         """Show a run's answers behind those that are there."""
         self._places.extend((run, at) for at in range(len(run.prompts)))
         self._join(run)
@@ -101,7 +124,7 @@ class Board:
             for choice in self.run_of(at).settings.choices
         ]
 
-    def run_of(self, prompt: int) -> Run:
+    def run_of(self, prompt: int) -> Answerer:
         """The run that answers the prompt."""
         return self._places[prompt][0]
 
@@ -182,7 +205,7 @@ class Board:
     def _probability(self, prompt: int, choice: str, row: int) -> float | None:
         return dict(self.cell(row, prompt).choices).get(choice)
 
-    def _join(self, run: Run | Measuring) -> None:
+    def _join(self, run: Answerer | Measuring) -> None:
         self.runs.append(run)
         run.subscribe(self._announce)
         self._announce(range(len(self)))
