@@ -54,7 +54,9 @@ def check_installed() -> None:
 def connect() -> Any:
     """Ray, connected to the cluster that RAY_ADDRESS names or that this process is in; else one of
     this machine's own cores. Raises Blip2Error where it is not installed or does not answer."""
+    # Neither reports to anybody, nor notes on its own workings in a person's notebook.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     check_installed()
     import ray
     import ray.data
@@ -119,7 +121,7 @@ def run(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     items = [
         {"number": number, "piece": pickle.dumps(piece), "kept": number in kept}
         for number, piece in pieces
