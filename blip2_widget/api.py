@@ -101,8 +101,8 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
     - `title`: the gallery's heading.
     - `engine`: "ray" answers in pieces, by Ray's actors on this machine or a cluster, into a folder
-      of Parquet, and then `images` may be Parquet files ("rows/*.parquet"), WebDataset's shards
-      ("shards/*.tar") or a Ray Dataset, too. `out`: the folder, in which the same call goes on
+      of Parquet, and then `images` may be Parquet files ("rows/*.parquet") or WebDataset's
+      shards ("shards/*.tar"), too. `out`: the folder, in which the same call goes on
       where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
       `column`: that of the pictures; `overwrite`: replace another job's answers.
 
@@ -530,7 +530,7 @@ def _on_ray(
 
     at_least_one(actors=actors, rows_per_part=rows_per_part)
     size = rows_per_part or ROWS_PER_PART
-    source = files_of(images, column, prompts, size, out)
+    source = files_of(images, column, prompts, size)
     if source is not None and any(options.get(name) is not None for name in ("n", "sample")):
         raise Blip2Error("n and sample choose rows of a column; of files all rows are answered")
     rows, asking = _asking(images if source is None else source.column, **options)

@@ -13,7 +13,7 @@ from blip2_widget.jobs import on_ray
 from blip2_widget.jobs.answering import Spec
 from blip2_widget.jobs.job import Job, description
 from blip2_widget.jobs.parts import Parts
-from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_ray_dataset, of_tars
+from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars
 from blip2_widget.model import locate, parse, picture_size, preset_named
 from blip2_widget.run import Pictures, Prompt
 from blip2_widget.session import current
@@ -28,14 +28,10 @@ ROWS_PER_PART = 512
 
 
 def files_of(
-    images: Any, column: str | None, prompts: Sequence[Prompt], rows: int, out: str | Path | None
+    images: Any, column: str | None, prompts: Sequence[Prompt], rows: int
 ) -> Source | None:
-    """The rows of what is read by those who work on it: Parquet files, WebDataset's shards, a Ray
-    Dataset. None of anything else, which is a column."""
-    if type(images).__module__.startswith("ray.data"):
-        if out is None:
-            raise Blip2Error("of a Ray Dataset the answers need a folder: out='answers'")
-        return of_ray_dataset(images, column, prompts, rows, f"{out}/_rows")
+    """The rows of what is read by those who work on it: Parquet files, WebDataset's shards. None of
+    anything else, which is a column."""
     if not isinstance(images, str | Path):
         return None
     text = str(images)

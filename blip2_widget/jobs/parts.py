@@ -33,8 +33,6 @@ _MORE: Final[dict[str, Kind]] = {
     "thumbnail": "bytes",
 }
 _DESCRIPTION = "_job.json"
-#: Where the rows of a Ray Dataset lie.
-_ROWS = "_rows"
 #: Who works on the job stops once this is there.
 _STOP = "_stop"
 #: Where a part says how many of what it holds.
@@ -81,7 +79,7 @@ class Parts:
         is_same = before is not None and before["fingerprint"] == job["fingerprint"]
         if is_same and not anew:
             return
-        others = [name for name in self._listed() if name != _ROWS]
+        others = self._listed()
         if before is None and others:
             raise Blip2Error(
                 f"{self.folder} holds something else, which is kept: give another folder"

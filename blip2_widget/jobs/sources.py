@@ -277,29 +277,3 @@ def _version(path: str) -> Any:
     files, place = url_to_fs(path)
     told = files.info(place)
     return [told.get(name) for name in ("size", "mtime", "ETag", "etag", "LastModified")]
-
-
-# --- Ray's own --------------------------------------------------------------------------------
-
-
-def of_ray_dataset(
-    dataset: Any, column: str | None, prompts: Sequence[Prompt], rows: int, folder: str
-) -> Source:
-    """The rows of a Ray Dataset, of which the columns that are needed are written to a folder once:
-    only then have they numbers, and are the same when the job goes on."""
-    from fsspec.core import url_to_fs
-
-    names = dataset.columns()
-    column = column or find_pictures(dataset.limit(20).to_pandas())
-    asked = dict.fromkeys(name for prompt in prompts for name in columns_in(prompt.text))
-    for name in (column, *asked):
-        if name not in names:
-            raise no_such_column(name, names)
-    files, place = url_to_fs(folder)
-    if not files.exists(f"{place}/_whole"):
-        if files.exists(place):
-            files.rm(place, recursive=True)
-        dataset.select_columns(list(dict.fromkeys((column, *asked)))).write_parquet(folder)
-        files.pipe_file(f"{place}/_whole", b"")
-    paths = sorted(files.unstrip_protocol(path) for path in files.glob(f"{place}/*.parquet"))
-    return of_parquet(paths, column, prompts, rows)

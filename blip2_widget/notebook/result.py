@@ -28,7 +28,7 @@ from blip2_widget.data.frames import (
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import Answers, format_to_write, to_dataset
 from blip2_widget.notebook.saved import SavedPage, is_program
-from blip2_widget.run import Action, Answerer, Board, Progress, Reviews, target_of
+from blip2_widget.run import Action, Board, Progress, Reviews, Run, target_of
 from blip2_widget.scores import Rule, Score, score_answers, score_captions
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
@@ -73,11 +73,14 @@ class Result:
         return " · ".join(part for part in (names, pictures, ", ".join(labels)) if part)
 
     @property
-    def run(self) -> Answerer:
-        """The first run; Blip2Error where nothing was asked."""
+    def run(self) -> Run:
+        """The first run; Blip2Error where nothing was asked, or is answered elsewhere."""
         if not self.board.prompts:
             raise Blip2Error("nothing was asked about these pictures yet")
-        return self.board.run_of(0)
+        run = self.board.run_of(0)
+        if not isinstance(run, Run):
+            raise Blip2Error("this is not answered in this process; `progress` tells of it")
+        return run
 
     @cached_property
     def _people(self) -> Store:
