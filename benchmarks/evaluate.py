@@ -1,10 +1,11 @@
-"""Score a checkpoint on COCO, NoCaps, VQAv2, OK-VQA or GQA, in a folder that you have.
+"""Score a checkpoint on COCO, NoCaps, VQAv2, OK-VQA, GQA or Flickr30k, in a folder that you have.
 
     python -m benchmarks.evaluate vqav2 FOLDER --checkpoint flan-t5-xl --variant cuda-int4 -n 500
 
 FOLDER holds the data set as it is published: its annotations (in itself, `annotations` or
 `questions`) and its pictures (in itself, `images`, or the split's folder, such as `val2014`).
-Answers are stored as any others, so an interrupted evaluation goes on where it was.
+Answers are stored as any others, so an interrupted evaluation goes on where it was; of retrieval
+the pictures' features are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,8 @@ import numpy as np
 import blip2_widget
 from benchmarks.folders import Rows, read_folder
 from benchmarks.report import table
-from benchmarks.tasks import TASKS, Task
+from benchmarks.retrieval import Recalls, recalls
+from benchmarks.tasks import TASKS, Retrieval, Task, Writing
 from blip2_widget.errors import Blip2Error
 from blip2_widget.scores import Score, score_answers, score_captions
 
@@ -32,13 +35,15 @@ _ASKED_WORDS: Final = 50
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint's score on some rows of a data set, and what to know when it is compared."""
+    """A checkpoint's score on some rows of a data set, and of each of its `parts`, and what to know
+    when it is compared."""
 
     task: Task
     checkpoint: str
     split: str
-    score: Score
+    score: Score | Recalls
     notes: tuple[str, ...]
+    parts: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def published(self) -> dict[str, float]:
@@ -48,23 +53,28 @@ class Evaluation:
         return self.task.published.get(self.checkpoint, {})
 
     def __str__(self) -> str:
-        rows = [
-            (
-                metric.name,
-                f"{metric.value:.4f}",
-                f"{interval.low:.4f} to {interval.high:.4f}",
-                f"{self.published[metric.name]:.4f}" if metric.name in self.published else "",
-            )
-            for metric, interval in zip(self.score.metrics, self.score.intervals, strict=True)
-        ]
+        rows = self._lines(self.score, "")
+        for name, part in self.parts.items():
+            rows += self._lines(part, f", {name}")
         told = table(["metric", "value", "95 % interval", "published"], rows)
         notes = [f"- {note}" for note in (*self.notes, *self.score.notes)]
         head = f"## {self.checkpoint} on {self.task.title}, {self.split}"
         return "\n".join([head, "", told, "", *notes])
 
+    def _lines(self, score: Score | Recalls, part: str) -> list[tuple[str, str, str, str]]:
+        return [
+            (
+                name := metric.name + part,
+                f"{metric.value:.4f}",
+                f"{interval.low:.4f} to {interval.high:.4f}",
+                f"{self.published[name]:.4f}" if name in self.published else "",
+            )
+            for metric, interval in zip(score.metrics, score.intervals, strict=True)
+        ]
+
 
 def evaluate(
-    task: Task,
+    task: Writing | Retrieval,
     folder: Path,
     checkpoint: str,
     *,
@@ -72,15 +82,24 @@ def evaluate(
     n: int | None = None,
     spice: bool = False,
 ) -> Evaluation:
-    """Ask a checkpoint about the task's rows, or `n` drawn of them, and score what it says.
+    """Ask a checkpoint about the task's rows, or `n` drawn of them, and score what it says; or let
+    it search among them.
 
     Raises Blip2Error where the folder does not hold the data set, or no row is answered.
     """
-    import pandas as pd
-
     rows = read_folder(task.name, folder)
     if n is not None:
         rows = rows.sample(n)
+    if isinstance(task, Retrieval):
+        found = recalls(rows, checkpoint, variant, task.reranked)
+        notes = (f"settings of {task.source}", *task.remarks)
+        return Evaluation(task, checkpoint, rows.split, found, notes)
+    return _written(task, rows, checkpoint, variant, spice)
+
+
+def _written(task: Writing, rows: Rows, checkpoint: str, variant: str, spice: bool) -> Evaluation:
+    import pandas as pd
+
     options, missing = task.options()
     frame = pd.DataFrame({"image": [str(picture) for picture in rows.pictures]})
     if task.kind == "captions":
@@ -103,7 +122,15 @@ def evaluate(
     if len(failed):
         notes.append(f"{len(failed)} of {len(rows)} rows failed; the first: {failed.error[0]}")
     score = _score(task, said.answer, rows, np.exp(said.logprob.astype(float)), spice)
-    return Evaluation(task, checkpoint, rows.split, score, tuple(notes))
+    parts = {}
+    for domain in dict.fromkeys(rows.domains):
+        of_it = [row for row, each in enumerate(rows.domains) if each == domain]
+        references = [rows.references[row] for row in of_it]
+        try:
+            parts[domain] = score_captions(said.answer.iloc[of_it], references, spice=spice)
+        except Blip2Error as error:  # none of its rows was answered
+            notes.append(f"{domain}: {error}")
+    return Evaluation(task, checkpoint, rows.split, score, tuple(notes), parts)
 
 
 def as_asked(question: str) -> str:
@@ -112,27 +139,32 @@ def as_asked(question: str) -> str:
     return " ".join(plain.split(" ")[:_ASKED_WORDS])
 
 
-def _score(task: Task, said: object, rows: Rows, confidence: object, spice: bool) -> Score:
+def _score(task: Writing, said: object, rows: Rows, confidence: object, spice: bool) -> Score:
     if task.kind == "captions":
         return score_captions(said, rows.references, spice=spice)
     return score_answers(said, rows.references, confidence=confidence, rule=task.rule)
 
 
-def main() -> None:
-    """Print the scores as a Markdown table, with what was published beside them."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    takes = argparse.ArgumentParser(
         prog="python -m benchmarks.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", choices=TASKS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--checkpoint", default="opt-2.7b", help="a name or folder, as for -m")
-    parser.add_argument("--variant", default="auto", help="such as cuda-int4")
-    parser.add_argument("-n", type=int, help="so many rows, drawn at random")
-    parser.add_argument("--spice", action="store_true", help="of captions; needs Java and models")
-    parser.add_argument("--rows", type=Path, help="write each row's score to this CSV, worst first")
-    options = parser.parse_args()
+    takes.add_argument("task", choices=TASKS)
+    takes.add_argument("folder", type=Path)
+    takes.add_argument("--checkpoint", default="opt-2.7b", help="a name or folder, as for -m")
+    takes.add_argument("--variant", default="auto", help="such as cuda-int4")
+    takes.add_argument("-n", type=int, help="so many rows, drawn at random")
+    takes.add_argument("--spice", action="store_true", help="of captions; needs Java and models")
+    takes.add_argument("--rows", type=Path, help="write each row's score to this CSV, worst first")
+    return takes
+
+
+def main() -> None:
+    """Print the scores as a Markdown table, with what was published beside them."""
+    options = parser().parse_args()
     try:
         found = evaluate(
             TASKS[options.task],

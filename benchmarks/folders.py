@@ -1,4 +1,4 @@
-"""COCO, NoCaps, VQAv2, OK-VQA and GQA in a folder, in the formats that they are published in."""
+"""COCO, NoCaps, VQAv2, OK-VQA, GQA and Flickr30k in a folder, in the formats they come in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +22,15 @@ _PICTURES: Final = ("", "images", "Images", "val")
 class Rows:
     """One row a caption or question: its picture, what is asked, and the references.
 
-    `questions` are empty for captions. `split` is which rows of the data set these are.
+    `questions` are empty for captions. `split` is which rows of the data set these are, and
+    `domains` which part of it each is of, empty where it has none.
     """
 
     pictures: list[Path]
     questions: list[str]
     references: list[list[str]]
     split: str
+    domains: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -43,6 +45,7 @@ class Rows:
             [self.questions[row] for row in rows] if self.questions else [],
             [self.references[row] for row in rows],
             f"{count} of {len(self)} rows of {self.split}",
+            [self.domains[row] for row in rows] if self.domains else [],
         )
 
 
@@ -67,8 +70,34 @@ def _coco(folder: Path) -> Rows:
     karpathy = _found(folder, "dataset_coco.json")
     if karpathy is None:
         return _captions(folder, _file(folder, "captions_val*.json", "captions_*.json"))
-    images = [each for each in _read(karpathy)["images"] if each["split"] == "test"]
-    pictures = [_picture(folder, each["filepath"], each["filename"]) for each in images]
+    return _karpathy(folder, karpathy)
+
+
+def _coco_retrieval(folder: Path) -> Rows:
+    return _with_captions(folder, "dataset_coco.json", "coco_karpathy_test.json")
+
+
+def _flickr30k(folder: Path) -> Rows:
+    return _with_captions(folder, "dataset_flickr30k.json", "flickr30k_test.json")
+
+
+def _with_captions(folder: Path, karpathy: str, lavis: str) -> Rows:
+    """Karpathy's test split, of his file or of LAVIS', which has pictures by their path, each with
+    its captions."""
+    file = _found(folder, karpathy)
+    if file is not None:
+        return _karpathy(folder, file)
+    rows = _read(_file(folder, lavis))
+    pictures = [_picture(folder, "", each["image"]) for each in rows]
+    return Rows(pictures, [], [each["caption"] for each in rows], "Karpathy's test split")
+
+
+def _karpathy(folder: Path, file: Path) -> Rows:
+    images = [each for each in _read(file)["images"] if each["split"] == "test"]
+    pictures = [
+        _picture(folder, each.get("filepath", "flickr30k-images"), each["filename"])
+        for each in images
+    ]
     references = [[sentence["raw"] for sentence in each["sentences"]] for each in images]
     return Rows(pictures, [], references, "Karpathy's test split")
 
@@ -86,7 +115,9 @@ def _captions(folder: Path, file: Path) -> Rows:
     split = file.stem.removeprefix("captions_")
     images = [each for each in content["images"] if each["id"] in by_image]
     pictures = [_picture(folder, split, each["file_name"]) for each in images]
-    return Rows(pictures, [], [by_image[each["id"]] for each in images], split)
+    references = [by_image[each["id"]] for each in images]
+    domains = [each["domain"] for each in images if "domain" in each]
+    return Rows(pictures, [], references, split, domains if len(domains) == len(images) else [])
 
 
 def _vqav2(folder: Path) -> Rows:
@@ -138,6 +169,8 @@ _READERS: Final[dict[str, Callable[[Path], Rows]]] = {
     "vqav2": _vqav2,
     "okvqa": _okvqa,
     "gqa": _gqa,
+    "coco-retrieval": _coco_retrieval,
+    "flickr30k": _flickr30k,
 }
 
 

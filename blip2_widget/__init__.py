@@ -1,8 +1,8 @@
 """BLIP-2 in the notebook: captions, questions and a gallery for columns of pictures.
 
 `%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
-`match` and `search` are the same in Python, and `embed` gives features. Importing this package
-imports neither torch nor transformers.
+`map`, `match` and `search` are the same in Python, and `embed` and `embed_texts` give features.
+Importing this package imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from blip2_widget.api import (
     chat,
     compare,
     embed,
+    embed_texts,
     explore,
     import_answers,
     match,
     search,
 )
+from blip2_widget.api import map as map  # exported, and not by *
 from blip2_widget.errors import Blip2Error
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
+# Without `map`: importing * must not hide Python's own.
 __all__ = [
     "Blip2Error",
     "__version__",
@@ -34,6 +37,7 @@ __all__ = [
     "chat",
     "compare",
     "embed",
+    "embed_texts",
     "explore",
     "import_answers",
     "load_ipython_extension",

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from blip2_widget.data.frames import row_values, take_rows
+from blip2_widget.data.frames import row_values, rows_of, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import Column, read_column
 from blip2_widget.model import (
-    DEFAULT_RETRIEVAL,
     GenerationSettings,
+    Located,
     Task,
     locate,
-    names,
     parse,
     preset_named,
 )
 from blip2_widget.run import (
+    LEAST,
     Board,
     Chats,
     Embedding,
@@ -31,15 +31,25 @@ from blip2_widget.run import (
     KeptVectors,
     Matching,
     Measure,
+    Measured,
     Measuring,
+    MultimodalEmbedding,
     Pictures,
+    Projecting,
     Prompt,
     Query,
     Run,
     Searching,
+    check_method,
+    column_of_choices,
     columns_in,
+    escaped,
     fill,
+    quoted,
+    row_choices,
+    vectors_of_texts,
 )
+from blip2_widget.scores import read_texts
 from blip2_widget.session import current
 from blip2_widget.store import Store
 from blip2_widget.texts import whole
@@ -55,7 +65,7 @@ if TYPE_CHECKING:
 _TICK = 0.1
 
 #: A measure, of whichever kind.
-Measured = TypeVar("Measured", bound=Measure)
+AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
 
 #: One prompt, several, or several by name.
 Prompts = str | Sequence[str] | Mapping[str, str]
@@ -96,6 +106,7 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `choices`: the answers there are, as a list or "yes,no": they are ranked by how likely each
       is, and the likeliest is the answer; `length_normalised`: by how likely its tokens are on
       average, so that long ones are at no disadvantage. `.probabilities()` has each.
+      "{column}" are each row's own: a list of them, or a text with commas between.
     - `batch_size`: answers computed at a time.
     - `refresh`: compute again what is stored; `cache=False`: neither read nor write the store.
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
@@ -275,7 +286,7 @@ def match(
     per_row = [asking.texts(Prompt(text, text.strip(), "question")) for text in wanted]
     measuring, matching = asking.measuring(
         lambda *checkpoint, **how: Matching(*checkpoint, texts=per_row, **how),
-        model=_matching_model(model),
+        model=model or current().defaults.matching,
         title=title,
     )
     board = Board(column, measuring.pictures, measuring.title)
@@ -285,6 +296,8 @@ def match(
         for kind in ("match", "similarity")
     ]
     board.query = {"sort": f"column:{shown[0]}", "descending": True}
+    said = {} if model is None else {"model": model}
+    board.measured = Measured("match", [quoted(text) for text in wanted], said | asking.options)
     board.found = lambda: _best_first(matching.fits[0])
     board.measure(measuring.start() if start else measuring)
     return Result(board, [asking], started=start)
@@ -299,6 +312,7 @@ def search(
     model: str | None = None,
     title: str | None = None,
     start: bool = True,
+    query_expression: str = "",
     **options: Any,
 ) -> Result:
     """The n pictures of a column that are nearest to a text or to another picture, best first.
@@ -328,7 +342,7 @@ def search(
             kept=kept,
             **how,
         ),
-        model=_matching_model(model),
+        model=model or current().defaults.matching,
         title=title,
     )
     board = Board(column, measuring.pictures, measuring.title)
@@ -337,6 +351,11 @@ def search(
     if rerank and wanted.text is not None:
         board.put(f"match: {name}", lambda row: searching.matches.get(row))
     board.query = {"sort": f"column:{near}", "descending": True}
+    said: dict[str, Any] = {} if model is None else {"model": model}
+    said |= {"n": n} if n != 20 else {}
+    said |= {} if rerank else {"no_rerank": True}
+    word = _written(query, wanted, query_expression)
+    board.measured = Measured("search", None if word is None else [word], said | asking.options)
     board.found = lambda: searching.found
 
     def show_found(_rows: Iterable[int]) -> None:
@@ -373,6 +392,17 @@ def _query(query: Any, column: Column) -> tuple[str, Query]:
     return column.labels[row] if is_file else f"picture {column.index[row]}", Query(picture=picture)
 
 
+def _written(query: Any, wanted: Query, expression: str) -> str | None:
+    """How a line says what is searched for; None where none can: a picture without a name."""
+    if wanted.text is not None:
+        return quoted(escaped(wanted.text))
+    if expression:
+        return expression
+    if isinstance(query, Integral):
+        return str(query)
+    return quoted(str(query)) if isinstance(query, str | Path) else None
+
+
 def _is_address(text: str) -> bool:
     """Whether a text is the address of a picture."""
     if "://" in text or text.startswith("data:"):
@@ -385,8 +415,10 @@ def _is_address(text: str) -> bool:
 
 def embed(
     images: Any,
+    texts: Any = None,
     *,
     pooled: bool = False,
+    projected: bool = False,
     model: str | None = None,
     **options: Any,
 ) -> NDArray[np.float32]:
@@ -394,17 +426,40 @@ def embed(
 
     `images` is as in `caption`. Returns (rows, query tokens, width) in fp32, 32 by 768 for the
     published checkpoints, or with `pooled` their mean over the query tokens, (rows, width); NaN on
-    rows whose picture cannot be read. `model` is any checkpoint; the options are those of `match`.
+    rows whose picture cannot be read. These are LAVIS' `image_embeds`.
+
+    With `texts` each picture is read together with a text: one with `{column}` for the row's value,
+    or a list or column with one a row. The shape is the same; a row is NaN as well where it has no
+    text, or one that is too long. These are LAVIS' `multimodal_embeds`.
+
+    With `projected` they are the vectors that pictures are compared with texts by, (rows, query
+    tokens, 256) of length 1, or with `pooled` one of these a row, their direction. These are LAVIS'
+    `image_embeds_proj`; it has none of picture and text together.
+
+    `model` is any checkpoint, with `texts` or `projected` one that matches, as for `match`, whose
+    options these are.
 
     Blocks; where it is interrupted, what was computed is stored and need not be again, and so are
-    features that captions and questions were computed from. Raises Blip2Error where no picture can
-    be read, or with on_error="raise" where one cannot, and where no model can run.
+    features that captions and questions were computed from. Raises Blip2Error where no row has
+    features, or with on_error="raise" where one has none, and where no model can run.
     """
+    if projected and texts is not None:
+        raise Blip2Error(
+            "pictures read with a text are not projected to anything; leave out projected or texts"
+        )
     column, asking = _asking(images, **options)
+    make: Callable[..., Embedding]
+    if texts is None:
+        make = functools.partial(Embedding, pooled=pooled, projected=projected)
+    else:
+        make = functools.partial(
+            MultimodalEmbedding, texts=_text_of_rows(texts, asking), pooled=pooled
+        )
+    matches = projected or texts is not None
     measuring, embedding = asking.measuring(
-        lambda *checkpoint, **how: Embedding(*checkpoint, pooled=pooled, **how),
-        model=model or asking.model,
-        task=None,
+        make,
+        model=model or (current().defaults.matching if matches else asking.model),
+        task="match" if matches else None,
     )
     measuring.start()
     try:
@@ -420,10 +475,102 @@ def embed(
     if errors and (asking.raises or len(errors) == len(column.values)):
         row = min(errors)
         raise Blip2Error(
-            f"{len(errors)} of {len(column.values)} pictures failed; the first, "
+            f"{len(errors)} of {len(column.values)} rows failed; the first, "
             f"{column.labels[row]}: {errors[row]}"
         )
     return embedding.array(len(column.values))
+
+
+def embed_texts(
+    texts: Any,
+    *,
+    projected: bool = False,
+    model: str | None = None,
+    variant: str | None = None,
+    on_error: str = "null",
+) -> NDArray[np.float32]:
+    """The Q-Former's features of texts, of a checkpoint that matches.
+
+    `texts` is one text, or a list or column of them. Returns (texts, width) in fp32, the output at
+    each text's first token, which stands for the whole: LAVIS' `text_embeds[:, 0]`, 768 numbers for
+    the published checkpoints. With `projected` it is the vector that the text is compared with
+    pictures by, (texts, 256) of length 1: LAVIS' `text_embeds_proj[:, 0]`. A text that is missing,
+    empty or too long is NaN.
+
+    `model` and `variant` are those of `match`. Blocks, and stores nothing: texts are read quickly.
+    Raises Blip2Error where no text can be read, or with on_error="raise" where one cannot, and
+    where no model can run.
+    """
+    import numpy as np
+
+    _check_on_error(on_error)
+    wanted = _texts_in([texts] if isinstance(texts, str) else texts)
+    session = current()
+    located = locate(parse(model or session.defaults.matching), "match")
+    named = variant_for(located, variant or session.defaults.variant)
+    resident = session.manager.hold(located, session.manager.choose(located, named))
+    try:
+        found, wrong = vectors_of_texts(resident.retrieval.result(), wanted, projected)
+    except KeyboardInterrupt:
+        raise Blip2Error("interrupted; features of texts are not stored") from None
+    finally:
+        session.manager.release(resident)
+    if not found or (wrong and on_error == "raise"):
+        if not wanted:
+            raise Blip2Error('there is no text; give one: "a dog on a beach"')
+        first = min(wrong)
+        raise Blip2Error(
+            f"{len(wrong)} of {len(wanted)} texts failed; the first, number {first}: {wrong[first]}"
+        )
+    vectors = np.full((len(wanted), len(next(iter(found.values())))), np.nan, np.float32)
+    for at, vector in found.items():
+        vectors[at] = vector
+    return vectors
+
+
+def _text_of_rows(texts: Any, asking: Asking) -> str | list[str | None]:
+    """The text of all rows, or each row's, None where there is none. Raises Blip2Error."""
+    if isinstance(texts, str):
+        _check_texts([texts], "a text to read with the pictures")
+        filled = asking.texts(Prompt("text", texts.strip(), "question"))
+        return filled if isinstance(filled, str) else _texts_in(filled)
+    return _texts_in(rows_of(asking.column, texts, "texts"))
+
+
+def _texts_in(values: Any) -> list[str | None]:
+    """A column's texts, None where a value is none or is empty. Raises Blip2Error."""
+    if not hasattr(values, "__len__"):
+        raise Blip2Error(f"texts are one text, or a list or column of them, not {values!r}")
+    return [text.strip() or None if text is not None else None for text in read_texts(values)]
+
+
+def map(
+    images: Any,
+    *,
+    method: str = "pca",
+    model: str | None = None,
+    title: str | None = None,
+    start: bool = True,
+    **options: Any,
+) -> Result:
+    """A map of a column's pictures beside their gallery: what looks alike lies together.
+
+    `images` is as in `caption`. The map is the Q-Former's features, each picture's mean over the
+    query tokens (see `embed`), in two dimensions: by PCA, or with `method="umap"` by UMAP, which
+    shows clusters better and takes longer. Both are the same every time. In the gallery rows are
+    selected by a line around their points; `.coordinates` has the places. `model` is any
+    checkpoint; the options are those of `match`.
+
+    Returns and raises as `caption`, and where there are fewer than three pictures, no such method,
+    or no UMAP. Of a picture that cannot be read only its own point is missing.
+    """
+    from blip2_widget.notebook.result import Result
+
+    column, asking = _asking(images, **options)
+    measuring, projecting = asking.mapping(method, model, title=title)
+    board = Board(column, measuring.pictures, measuring.title)
+    board.lay_out(measuring.start() if start else measuring, projecting)
+    return Result(board, [asking], started=start)
 
 
 def import_answers(
@@ -550,20 +697,16 @@ def _on_ray(
     return Result(board.put_probabilities(), [asking], started=start)
 
 
-def _matching_model(model: str | None) -> str:
-    """The checkpoint that matches: the one that is named, or what stands in for the default."""
-    if model is not None:
-        return model
-    default = current().defaults.model
-    if default == "demo":
-        return "demo-retrieval"
-    with suppress(Blip2Error):
-        checkpoint = parse(default)
-        if checkpoint.source.removeprefix("Salesforce/blip2-") in names("match"):
-            return default
-        if checkpoint.is_folder and locate(checkpoint, None).task == "match":
-            return default
-    return DEFAULT_RETRIEVAL
+def variant_for(located: Located, variant: str) -> str:
+    """What a variant means with a checkpoint: the default that quantises language models says
+    nothing of one that has none."""
+    is_default = variant == current().defaults.variant
+    return "auto" if located.task == "match" and is_default and "int" in variant else variant
+
+
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ("null", "raise"):
+        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
 
 
 def _best_first(fits: Mapping[int, Fit]) -> list[int]:
@@ -604,11 +747,11 @@ def _asking(
     expression: str = "",
 ) -> tuple[Column, Asking]:
     """The rows that are meant, and how they are asked."""
-    if on_error not in ("null", "raise"):
-        raise Blip2Error(f"on_error is 'null' or 'raise', not {on_error!r}")
+    _check_on_error(on_error)
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
     defaults = session.defaults
+    choices_of = column_of_choices(choices)
     if isinstance(choices, str):
         choices = choices.split(",")
     if choices is not None and not len(choices):
@@ -623,7 +766,8 @@ def _asking(
         "length_penalty": length_penalty,
         "repetition_penalty": repetition_penalty,
         "k": k,
-        "choices": None if choices is None else tuple(choices),
+        "choices": None if choices is None or choices_of else tuple(choices),
+        "choices_of": choices_of,
         "length_normalised": length_normalised or None,
     }
     how = How(
@@ -672,16 +816,18 @@ class How:
 
     def freely(self) -> How:
         """The same for one answer, which may be any."""
-        narrow = ("k", "choices", "length_normalised")
+        narrow = ("k", "choices", "choices_of", "length_normalised")
         said = {name: value for name, value in self.said.items() if name not in narrow}
         return dataclasses.replace(self, said=said)
 
     @property
     def options(self) -> dict[str, Any]:
         """What says the same in the words of `ask`."""
+        said = dataclasses.asdict(self.settings("opt"))
         if self.preset is not None:
-            return {**self.said, "preset": self.preset}
-        return dataclasses.asdict(self.settings("opt"))
+            said = {**self.said, "preset": self.preset}
+        column = said.pop("choices_of", None)
+        return said if column is None else said | {"choices": f"{{{column}}}"}
 
 
 @dataclass(frozen=True)
@@ -764,6 +910,18 @@ class Asking:
             )
         return names
 
+    def _own_choices(self, column: str | None) -> Callable[[int], tuple[str, ...]] | None:
+        """Gives each row's own choices, which stand in a column, if they do."""
+        if column is None:
+            return None
+        if self.column.frame is None:
+            raise Blip2Error(
+                f"{{{column}}} as choices needs the data frame; give its column as df.{column} is "
+                "written, with frame=df"
+            )
+        values = row_values(self.column.frame, column)
+        return lambda row: row_choices(values[row], column)
+
     def chats(self, pictures: Pictures, store: Store | None = None) -> Chats:
         """Conversations about these pictures, which with a `store` are kept there."""
         # The model is asked, and nobody else.
@@ -809,10 +967,11 @@ class Asking:
             batch_size=self.batch_size,
             refresh=self.refresh,
             # What somebody else wrote is none of the choices, and no k answers.
-            imports=self.imports and not settings.choices and settings.k == 1,
+            imports=self.imports and not settings.ranks and settings.k == 1,
             limits=session.defaults.limits,
             rows=rows,
             beside=beside.pictures if isinstance(beside, Run) else beside,
+            choices_of=self._own_choices(settings.choices_of),
         )
         if plan.refusal is not None and run.count_stored() < run.progress.total:
             raise plan.refusal
@@ -820,20 +979,18 @@ class Asking:
 
     def measuring(
         self,
-        make: Callable[..., Measured],
+        make: Callable[..., AnyMeasure],
         *,
         model: str,
         task: Task | None = "match",
         title: str | None = None,
-    ) -> tuple[Measuring, Measured]:
+        beside: Pictures | None = None,
+    ) -> tuple[Measuring, AnyMeasure]:
         """What measures the pictures and is not started yet, and the measure that `make` makes of a
         checkpoint, a variant and a store. Raises Blip2Error where no model can do it here."""
         session = current()
         located = locate(parse(model), task)
-        variant = self.variant
-        if located.task == "match" and variant == session.defaults.variant and "int" in variant:
-            variant = "auto"  # what quantises language models says nothing of one that has none
-        plan = session.manager.plan(located, variant)
+        plan = session.manager.plan(located, variant_for(located, self.variant))
         measure = make(located, plan.variant, self.store, refresh=self.refresh)
         measuring = Measuring(
             self.column,
@@ -846,10 +1003,33 @@ class Asking:
             worker=session.worker,
             batch_size=self.batch_size,
             limits=session.defaults.limits,
+            beside=beside,
         )
         if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
             raise plan.refusal
         return measuring, measure
+
+    def mapping(
+        self,
+        method: str,
+        model: str | None = None,
+        *,
+        title: str | None = None,
+        beside: Pictures | None = None,
+    ) -> tuple[Measuring, Projecting]:
+        """What lays the pictures out on a map, which is not started yet. Raises Blip2Error where
+        there is no such method, too little to lay out, or no model."""
+        known, rows = check_method(method), len(self.column.values)
+        if rows < LEAST:
+            pictures = "1 picture" if rows == 1 else f"{rows} pictures"
+            raise Blip2Error(f"a map needs {LEAST} pictures, and here is only {pictures}")
+        return self.measuring(
+            lambda *checkpoint, **how: Projecting(*checkpoint, method=known, rows=rows, **how),
+            model=model or self.model,
+            task=None,
+            title=title,
+            beside=beside,
+        )
 
 
 def _rows_of(column: Column, n: int | None, sample: int | None, seed: int | None) -> Column:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Limits
-from blip2_widget.model import DEFAULT, KeptWeights, ModelManager
+from blip2_widget.model import (
+    DEFAULT,
+    DEFAULT_RETRIEVAL,
+    KeptWeights,
+    ModelManager,
+    locate,
+    names,
+    parse,
+)
 from blip2_widget.run import KeptVectors, Worker
 from blip2_widget.store import Store, default_path, open_store
 
 
 @dataclass
 class Defaults:
-    """What a call takes where it names nothing else. `batch_size` None: what suits the device.
+    """What a call takes where it names nothing else. `matching_model` is for `match` and `search`,
+    empty for what goes with `model`. `batch_size` None: what suits the device.
 
     `max_pixels` bounds a picture before it is decoded, `max_bytes` its file or download, and
     `max_seconds` its download; None takes the loader's own bound. URLs in a private network are
@@ -24,6 +35,7 @@ class Defaults:
     """
 
     model: str = DEFAULT
+    matching_model: str = ""
     variant: str = "auto"
     max_new_tokens: int = 30
     num_beams: int = 1
@@ -34,6 +46,22 @@ class Defaults:
     allow_private_urls: bool = False
     max_resident: int = 2
     store_gigabytes: float = 4.0
+
+    @property
+    def matching(self) -> str:
+        """The checkpoint that matches: the one that was set, or what goes with `model`, which may
+        be one that matches itself."""
+        if self.matching_model:
+            return self.matching_model
+        if self.model == "demo":
+            return "demo-retrieval"
+        with suppress(Blip2Error):
+            checkpoint = parse(self.model)
+            if checkpoint.source.removeprefix("Salesforce/blip2-") in names("match"):
+                return self.model
+            if checkpoint.is_folder and locate(checkpoint, None).task == "match":
+                return self.model
+        return DEFAULT_RETRIEVAL
 
     @property
     def limits(self) -> Limits:

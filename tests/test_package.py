@@ -92,6 +92,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "chat",
         "compare",
         "embed",
+        "embed_texts",
         "explore",
         "import_answers",
         "load_ipython_extension",
@@ -99,6 +100,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "search",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
+    assert blip2_widget.map.__doc__  # which importing * leaves out
     assert all(
         getattr(blip2_widget, name).__doc__
         for name in set(blip2_widget.__all__) - {"__version__", "load_ipython_extension"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names, is_dataset, named_values, with_column
-from blip2_widget.run import Board, ReviewOf, free_name, no_such_column, records_of, same
-from blip2_widget.scores import wilson
+from blip2_widget.run import Board, ReviewOf, compared, free_name, no_such_column, records_of
+from blip2_widget.scores import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def row_values(frame: Any, name: str) -> list[object]:
     return list(column.to_pylist() if hasattr(column, "to_pylist") else column)  # pyarrow's
 
 
-def rows_of(column: Column, values: Any) -> Any:
+def rows_of(column: Column, values: Any, what: str = "references") -> Any:
     """A value for each row of a column: of the frame's column by its name, of a pandas Series by
     its index where the column has some of its rows, and else as they are. Raises Blip2Error where
     there is no such column, and where their number is another.
@@ -38,11 +38,13 @@ def rows_of(column: Column, values: Any) -> Any:
                 f"{values!r} names no column, since there is no frame; give the values"
             )
         return row_values(column.frame, values)
+    if not hasattr(values, "__len__"):
+        raise Blip2Error(f"{what} are one for each row, in a list or column, not {values!r}")
     count = len(column.values)
     if len(values) != count and hasattr(values, "iloc") and values.index.is_unique:
         values = values.reindex(column.index)
     if len(values) != count:
-        raise Blip2Error(f"there are {len(values)} references for {count} rows; give one for each")
+        raise Blip2Error(f"there are {len(values)} {what} for {count} rows; give one for each")
     return values
 
 
@@ -122,7 +124,7 @@ def long_frame(board: Board, review_of: ReviewOf | None = None) -> pd.DataFrame:
     import pandas as pd
 
     asked = [board.run_of(at).settings for at in range(len(board.prompts))]
-    more = ["choices"] * any(each.choices for each in asked)
+    more = ["choices"] * any(each.ranks for each in asked)
     more += ["alternatives"] * any(each.k > 1 for each in asked)
     lines = []
     for row in range(len(board)):
@@ -153,11 +155,22 @@ COLUMNS = [
 def probability_frame(board: Board) -> pd.DataFrame:
     """Each choice's probability as a column, one line a row of the frame, with its index.
 
-    A column is called by its choice, or `name: choice` where several prompts were ranked. Raises
-    Blip2Error where none was.
+    A column is called by its choice, or `name: choice` where several prompts were ranked. Where
+    rows have choices of their own there is one line a choice instead, under its row's index: `name`
+    of the prompt, `choice` and `probability`. Raises Blip2Error where none was ranked.
     """
     import pandas as pd
 
+    own = [at for at in range(len(board.prompts)) if board.run_of(at).settings.choices_of]
+    if own:
+        lines = [
+            (board.column.index[row], board.prompts[at].name, *each)
+            for row in range(len(board))
+            for at in own
+            for each in board.cell(row, at).choices
+        ]
+        frame = pd.DataFrame(lines, columns=["row", "name", "choice", "probability"])
+        return frame.set_index("row").rename_axis(index=None)
     choices = board.choices
     if not choices:
         raise Blip2Error("no choices were ranked here; ask with choices=['yes', 'no']")
@@ -174,8 +187,8 @@ def probability_frame(board: Board) -> pd.DataFrame:
 def error_frame(board: Board) -> pd.DataFrame:
     """What failed, with its kind and, in one line, what is wrong.
 
-    A picture's kinds are those of ImageError; an answer's are "memory" and "model". Where nothing
-    was asked it is the pictures that were looked at and could not be read.
+    A picture's kinds are those of ImageError; an answer's are "memory", "model" and "choices".
+    Where nothing was asked it is the pictures that were looked at and could not be read.
     """
     import pandas as pd
 
@@ -193,24 +206,55 @@ def error_frame(board: Board) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["row", "picture", "name", "prompt", "kind", "error"])
 
 
-def agreement_frame(board: Board) -> pd.DataFrame:
-    """For each two columns of answers: on how many rows both answered, on how many of these the
-    same (but for case and spaces at the ends), and the share of that, with its 95 % interval.
+class Agreement(NamedTuple):
+    """How often two columns of answers, by their places, say the same: `share` is that of the rows
+    on which both have `answered`."""
 
-    The interval is Wilson's: how far the share of all such pictures may be from these rows'. The
-    models' own answers count, also where a person has corrected one.
+    one: int
+    other: int
+    answered: int
+    agree: int
+    share: Interval
+
+
+def agreements(board: Board, most: int | None = None) -> list[Agreement]:
+    """For each two columns of answers, or of the first `most`, on how many rows they agree.
+
+    Answers are the same but for case and spaces at the ends; the interval is Wilson's, 95 %: how
+    far the share of all such pictures may be from these rows'. The models' own answers count, also
+    where a person has corrected one.
     """
+    import numpy as np
+
+    columns = range(len(board.prompts))[:most]
+    numbers: dict[str | None, int] = {None: -1}
+    said = np.empty((len(columns), len(board)), np.int32)
+    for at in columns:
+        for row in range(len(board)):
+            answer = board.cell(row, at).answer
+            text = None if answer is None else compared(answer)
+            said[at, row] = numbers.setdefault(text, len(numbers))
+    found = []
+    for one, other in itertools.combinations(columns, 2):
+        both = (said[one] >= 0) & (said[other] >= 0)
+        answered = int(both.sum())
+        agree = int((both & (said[one] == said[other])).sum())
+        found.append(Agreement(one, other, answered, agree, wilson(agree, answered)))
+    return found
+
+
+def agreement_frame(board: Board) -> pd.DataFrame:
+    """The same of all columns, as a frame: their names, on how many rows both answered, on how many
+    of these they agree, and the share of that with its interval."""
     import pandas as pd
 
-    lines = []
-    prompts = board.prompts
-    for one, other in itertools.combinations(range(len(prompts)), 2):
-        pairs = [(board.cell(row, one), board.cell(row, other)) for row in range(len(board))]
-        both = [(a.answer, b.answer) for a, b in pairs if a.answer is not None]
-        answered = [(a, b) for a, b in both if a is not None and b is not None]
-        equal = sum(same(pair) for pair in answered)
-        share = wilson(equal, len(answered))
-        names = (prompts[one].name, prompts[other].name)
-        lines.append((*names, len(answered), equal, share.value, share.low, share.high))
+    names = [prompt.name for prompt in board.prompts]
+    lines = [
+        (
+            *(names[each.one], names[each.other], each.answered, each.agree),
+            *(each.share.value, each.share.low, each.share.high),
+        )
+        for each in agreements(board)
+    ]
     columns = ["one", "other", "both answered", "agree", "share", "low", "high"]
     return pd.DataFrame(lines, columns=columns)

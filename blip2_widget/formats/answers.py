@@ -1,22 +1,25 @@
-"""What is written: a board's answers, row by row, in plain values that every format can hold."""
+"""What is written: a board's answers and what was measured of its pictures, row by row and in plain
+values that every format can hold."""
 
 from __future__ import annotations
 
 import datetime
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.formats.names import UNDERSTOOD
 from blip2_widget.images import Encoded, Limits, encoded, file_identity, size_of
-from blip2_widget.run import Board, Record, ReviewOf, records_of
+from blip2_widget.run import Board, Measuring, Record, ReviewOf, records_of
 
 Kind = Literal["place", "text", "number", "truth", "time", "bytes"]
 
-#: The columns of every format and what stands in them. A place is what the caller's index has.
+#: The columns of every format and what stands in them; behind them stand the numbers that were
+#: computed of the rows. A place is what the caller's index has.
 COLUMNS: dict[str, Kind] = {
     "row": "place",
     "picture": "text",
@@ -42,6 +45,9 @@ COLUMNS: dict[str, Kind] = {
     "checkpoint": "text",
 }
 
+#: What else formats have columns for: a number that is called so has another name in files.
+_TAKEN = {*UNDERSTOOD, "id", "image_id"}
+
 #: What UTF-8, XML and half of all readers cannot hold: halves of characters, and NUL.
 _UNWRITABLE = re.compile("[\ud800-\udfff\0]")
 
@@ -53,7 +59,8 @@ def clean(text: str) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the board: its number, and its records as plain values, one for each answer."""
+    """A row of the board: its number, and its records as plain values: one for each answer, or one
+    in all where its picture was only measured."""
 
     number: int
     records: list[dict[str, Any]]
@@ -78,6 +85,10 @@ class Answers:
         self._board = board
         self._review_of = review_of
         self._limits = limits
+        self._numbers = _named(board)
+        #: The columns, each with what stands in it.
+        self.columns: dict[str, Kind] = COLUMNS | dict.fromkeys(self._numbers, "number")
+        self._measured = next((run for run in board.runs if isinstance(run, Measuring)), None)
         index = board.column.index
         dtype = getattr(index, "dtype", None)
         #: Whether the caller's index counts; else a row's place is a text.
@@ -92,11 +103,23 @@ class Answers:
         names = [prompt.name for prompt in self._board.prompts]
         return names if self.places is None else [names[at] for at in self.places]
 
+    def need_texts(self, what: str) -> None:
+        """Raise Blip2Error for a format that holds texts where nothing was said of the pictures."""
+        if self._measured is not None and not self.names:
+            raise Blip2Error(
+                f"{what} holds texts, and the pictures were only measured; write a table, such as "
+                ".parquet"
+            )
+
     def rows(self) -> Iterator[Row]:
         """All rows, those too that have no answer."""
         for number in range(len(self._board)):
             records = records_of(self._board, number, self._review_of, self.places)
-            yield Row(number, [self._plain(record) for record in records])
+            plain = [self._plain(record) for record in records]
+            numbers = {name: _finite(of_row(number)) for name, of_row in self._numbers.items()}
+            if not plain and self._measured is not None:
+                plain = [self._of_measured(self._measured, number, numbers)]
+            yield Row(number, [record | numbers for record in plain])
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records."""
@@ -147,14 +170,56 @@ class Answers:
             elif kind == "text":
                 plain[name] = clean(value)
             elif kind == "place":
-                plain[name] = int(value) if self.counts else clean(str(value))
+                plain[name] = self._place(value)
             elif kind == "time":
                 plain[name] = _time(value)
-            elif kind == "number" and not math.isfinite(value):
-                plain[name] = None
+            elif kind == "number":
+                plain[name] = _finite(value)
             else:
                 plain[name] = value
         return plain
+
+    def _place(self, value: Any) -> int | str:
+        return int(value) if self.counts else clean(str(value))
+
+    def _of_measured(
+        self, measured: Measuring, number: int, numbers: dict[str, float | None]
+    ) -> dict[str, Any]:
+        """The record of a picture that nothing was asked about."""
+        error = self._board.pictures.errors.get(number)
+        state = "cancelled" if measured.has_ended else "waiting"
+        if error is not None:
+            state = "error"
+        elif measured.progress.state == "done" or any(n is not None for n in numbers.values()):
+            state = "done"
+        return dict.fromkeys(COLUMNS) | {
+            "row": self._place(self._board.column.index[number]),
+            "picture": self.address(number),
+            "flagged": False,
+            "state": state,
+            "error": None if error is None else clean(str(error)),
+            "model": measured.located.checkpoint.name,
+            "revision": measured.located.commit,
+            "variant": measured.variant.name,
+            "checkpoint": measured.located.checkpoint.known_as,
+        }
+
+
+def _named(board: Board) -> dict[str, Callable[[int], float | None]]:
+    """The numbers of the rows, by names that are no other column's, in small letters neither."""
+    taken = {*COLUMNS, *_TAKEN}
+    named: dict[str, Callable[[int], float | None]] = {}
+    for name, number in board.numbers.items():
+        free, more = clean(name), 2
+        while free.strip().lower() in taken:
+            free, more = f"{clean(name)}_{more}", more + 1
+        taken.add(free.strip().lower())
+        named[free] = number
+    return named
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _time(seconds: float) -> datetime.datetime | None:
@@ -174,8 +239,12 @@ def texts(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def answered(records: Iterable[dict[str, Any]]) -> int:
-    """How many of the records have an answer; of a row that failed there is none."""
-    return sum(record["answer"] is not None for record in records)
+    """How many of the records have an answer, or are of a picture that was measured; those that
+    failed are none."""
+    return sum(
+        record["answer"] is not None or (record["name"] is None and record["state"] == "done")
+        for record in records
+    )
 
 
 def no_package(name: str, what: str) -> Blip2Error:

@@ -21,6 +21,7 @@ def write_coco(answers: Answers, path: Path, overwrite: bool) -> int:
 
     An image that cannot be read has no width and height.
     """
+    answers.need_texts("a COCO file")
     written = 0
 
     def annotations() -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.formats.answers import Answers, Row, no_package
+from blip2_widget.formats.answers import Answers, Row, answered, no_package
 from blip2_widget.formats.tables import arrow_schema
 from blip2_widget.formats.whole import whole_folder
 
@@ -34,7 +34,7 @@ def write_dataset(answers: Answers, folder: Path, overwrite: bool) -> int:
         with pa.ipc.new_stream(str(stream), _schema(answers, pa)) as writer:
             for table in _tables(answers, pa, embed=True):
                 writer.write_table(table)
-                written += len(table) - table["answer"].null_count
+                written += answered(table.select(["name", "answer", "state"]).to_pylist())
         info = datasets.DatasetInfo(features=_features(answers))
         datasets.disable_progress_bars()
         try:
@@ -84,13 +84,18 @@ def _packages() -> tuple[Any, Any]:
 
 def _schema(answers: Answers, pa: Any) -> Any:
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.schema([("image", picture), *arrow_schema(answers.counts)])
+    return pa.schema([("image", picture), *arrow_schema(answers.columns, answers.counts)])
 
 
 def _features(answers: Answers) -> Any:
     from datasets import Features, Image
 
-    return Features({"image": Image(), **Features.from_arrow_schema(arrow_schema(answers.counts))})
+    return Features(
+        {
+            "image": Image(),
+            **Features.from_arrow_schema(arrow_schema(answers.columns, answers.counts)),
+        }
+    )
 
 
 def _tables(answers: Answers, pa: Any, embed: bool) -> Iterator[Any]:

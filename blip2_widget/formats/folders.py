@@ -130,6 +130,7 @@ def write_sidecar(answers: Answers, folder: Path, overwrite: bool) -> int:
     Rows without an answer have none. Raises Blip2Error, before anything is written, where a picture
     is no file in the folder, or where two would share a text.
     """
+    answers.need_texts("a sidecar")
     if len(answers.names) > 1:
         raise Blip2Error(
             f"a picture has one text beside it, and here are {len(answers.names)} columns of "

@@ -16,6 +16,7 @@ from blip2_widget.formats.answers import clean
 from blip2_widget.formats.catalogue import format_to_read
 from blip2_widget.formats.folders import VALUE
 from blip2_widget.formats.matching import EXACT, Match, Matching
+from blip2_widget.formats.names import PICTURES, QUESTIONS, TEXTS, UNDERSTOOD
 from blip2_widget.formats.tables import BROKEN, NOTE
 from blip2_widget.images import Column, Limits, read_column
 from blip2_widget.run import Pictures, no_such_column
@@ -24,15 +25,7 @@ from blip2_widget.store import ImportedText, Review, ReviewStatus, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What columns that name a picture, or hold it, are called; and those of texts and of questions.
-_PICTURES = (
-    *("picture", "image", "file_name", "filename", "file", "path", "image_path", "file_path"),
-    *("filepath", "image_file", "image_name", "img", "photo", "url", "image_url", "uri"),
-)
-_TEXTS = ("model_answer", "answer", "caption", "text", "description", "sentence", "title")
-_QUESTIONS = ("prompt", "question")
 _KINDS = ("caption", "question")
-_UNDERSTOOD = {*_PICTURES, *_TEXTS, *_QUESTIONS, "kind"}
 
 #: Lines whose pictures are opened together.
 _LINES = 64
@@ -124,9 +117,9 @@ class Meaning:
         for wanted in (self.picture, self.text):
             if wanted is not None and wanted not in names:
                 raise no_such_column(wanted, names)
-        if not holds and self.picture is None and not set(_PICTURES) & set(names):
+        if not holds and self.picture is None and not set(PICTURES) & set(names):
             raise Blip2Error(_choose("names the pictures", "column", names))
-        text = self.text or next((each for each in _TEXTS if each in names), None)
+        text = self.text or next((each for each in TEXTS if each in names), None)
         if text is None:
             raise Blip2Error(_choose("holds texts", "text", names))
         return replace(self, text=text)
@@ -137,14 +130,14 @@ class Meaning:
         small = {name: name.strip().lower() for name in line if name not in chosen}
         return {
             small[name]
-            if name in small and small[name] in _UNDERSTOOD and small[name] not in line
+            if name in small and small[name] in UNDERSTOOD and small[name] not in line
             else name: value
             for name, value in line.items()
         }
 
     def names(self, line: Mapping[str, Any]) -> list[str]:
         """What a line calls its picture."""
-        columns = _PICTURES if self.picture is None else (self.picture,)
+        columns = PICTURES if self.picture is None else (self.picture,)
         values = [line.get(name) for name in columns]
         values = [value.get("path") if isinstance(value, dict) else value for value in values]
         return [clean(value) for value in values if isinstance(value, str) and value]
@@ -153,7 +146,7 @@ class Meaning:
         """The picture that a line holds, None where it only names one."""
         if VALUE in line:
             return line[VALUE]
-        columns = _PICTURES if self.picture is None else (self.picture,)
+        columns = PICTURES if self.picture is None else (self.picture,)
         values = (line.get(name) for name in columns)
         return next((each for each in values if isinstance(each, dict | bytes)), None)
 
@@ -171,7 +164,7 @@ class Meaning:
     def asked(self, line: Mapping[str, Any]) -> tuple[str, str]:
         """The prompt that a line's text answers, and its kind. Raises Blip2Error where a question
         is not there."""
-        asked = [line.get(name) for name in _QUESTIONS]
+        asked = [line.get(name) for name in QUESTIONS]
         prompt = next((text for text in asked if isinstance(text, str)), "")
         prompt = clean(prompt if self.prompt is None else self.prompt).strip()
         said = line.get("kind")

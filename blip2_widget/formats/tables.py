@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TextIO
 
 from blip2_widget.errors import Blip2Error
@@ -32,7 +31,7 @@ def write_parquet(answers: Answers, path: Path, overwrite: bool) -> int:
         import pyarrow.parquet as pq
     except ImportError:
         raise no_package("pyarrow", "Parquet") from None
-    schema = arrow_schema(answers.counts)
+    schema = arrow_schema(answers.columns, answers.counts)
     written = 0
     records = answers.records()
     with whole_file(path, overwrite) as partial, pq.ParquetWriter(partial, schema) as writer:
@@ -42,9 +41,8 @@ def write_parquet(answers: Answers, path: Path, overwrite: bool) -> int:
     return written
 
 
-def arrow_schema(counts: bool, more: Mapping[str, Kind] = MappingProxyType({})) -> Any:
-    """The types of the columns, and of `more` behind them; `counts` says that a place is a
-    number."""
+def arrow_schema(columns: Mapping[str, Kind], counts: bool) -> Any:
+    """The types of the columns; `counts` says that a place is a number."""
     import pyarrow as pa
 
     types: dict[Kind, Any] = {
@@ -55,7 +53,7 @@ def arrow_schema(counts: bool, more: Mapping[str, Kind] = MappingProxyType({})) 
         "time": pa.timestamp("us", "UTC"),
         "bytes": pa.binary(),
     }
-    return pa.schema([(name, types[kind]) for name, kind in {**COLUMNS, **more}.items()])
+    return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -81,8 +79,8 @@ def write_csv(answers: Answers, path: Path, overwrite: bool) -> int:
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
         # With its usual line ends, CR LF, it quotes a text that holds either.
-        writer = csv.DictWriter(file, list(COLUMNS))
-        writer.writeheader()
+        writer = csv.DictWriter(file, list(answers.columns))
+        writer.writerow({name: _unspelled(name) for name in answers.columns})
         for record in answers.records():
             writer.writerow({name: _unspelled(value) for name, value in texts(record).items()})
             written += answered([record])

@@ -186,7 +186,7 @@ class Answering:
                     wanted.setdefault(want, []).append(cell)
 
         def settle(want: Wanted, answer: Answer | StoredAnswer, cached: bool, at: float) -> None:
-            choices, others = several(answer, spec.settings)
+            choices, others = several(answer, want.choices)
             for cell in wanted[want]:
                 cell.state, cell.answer, cell.logprob = "done", answer.text, answer.logprob
                 cell.cached, cell.answered_at = cached, at

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.formats import Kind, arrow_schema, clean, no_package
+from blip2_widget.formats import COLUMNS, Kind, arrow_schema, clean, no_package
 from blip2_widget.jobs.answering import Answered, Spec
 from blip2_widget.run import Cell
 
@@ -153,7 +153,7 @@ class Parts:
             cached=sum(cell.cached for cell in cells),
             failed_rows=tuple(row.number for row in answered if row.has_failed),
         )
-        schema = arrow_schema(True, _MORE).with_metadata(
+        schema = arrow_schema(COLUMNS | _MORE, True).with_metadata(
             {_COUNTS: json.dumps(vars(counts)).encode()}
         )
         lines = [line for row in answered for line in _lines(row, spec)]

@@ -215,7 +215,7 @@ class Engine(LoadedModel):
             self.check(row, max(map(len, of_row)))
         most = max(sum(map(len, of_row)) for of_row in texts)
         with self._computing(between):
-            decoder = self._decoder(features, ids, pictures, most, pads_last=True)
+            decoder = self._decoder(features, ids, pictures, most)
             first = decoder.begin()
             if remember and isinstance(decoder, CausalDecoder) and pictures is not None:
                 for at, row in enumerate(ids):
@@ -351,16 +351,14 @@ class Engine(LoadedModel):
         ids: list[list[int]],
         pictures: Sequence[str] | None,
         new_tokens: int,
-        pads_last: bool = False,
     ) -> Decoder:
-        """What reads these prompts and up to so many tokens after each; `pads_last` is as in
-        `_inputs`, and of matter to T5 alone."""
+        """What reads these prompts and up to so many tokens after each."""
         from blip2_widget.model.decoding import CausalDecoder, EncoderDecoder, Row
         from blip2_widget.model.prefixes import PrefixCache
 
         language_model: Any = self.model.language_model
         if self.is_encoder_decoder:
-            embeddings, mask = self._inputs(features, ids, pads_last)
+            embeddings, mask = self._inputs(features, ids)
             return EncoderDecoder(language_model, embeddings, mask, self._before_answer([])[0])
         names = pictures or [f"row {row}" for row in range(len(ids))]
         return CausalDecoder(
@@ -452,13 +450,14 @@ class Engine(LoadedModel):
         return [merged(answers[at : at + k]) for at in range(0, len(answers), k)]
 
     def _inputs(
-        self, features: torch.Tensor, ids: list[list[int]], pads_last: bool = False
+        self, features: torch.Tensor, ids: list[list[int]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (rows, tokens, width) and attention mask (rows, tokens): each picture at
-        the first positions, then the prompts, padded on their left as the models expect.
+        the first positions, then the prompts.
 
-        With `pads_last` they are padded on their right: T5's encoder counts how far prompt and
-        picture are apart, padding too, so that only then a row is read as if it were alone.
+        OPT's are padded on their left, since its answer follows the last token. T5's are padded on
+        their right, as in LAVIS' blip2_t5.py: its encoder counts how far prompt and picture are
+        apart, padding too, so that only then a row is read as if it were alone.
         """
         import torch
 
@@ -468,7 +467,7 @@ class Engine(LoadedModel):
 
         def padded(row: list[int], filler: int) -> list[int]:
             pads = [filler] * (longest - len(row))
-            return [*row, *pads] if pads_last else [*pads, *row]
+            return [*row, *pads] if self.is_encoder_decoder else [*pads, *row]
 
         text = torch.tensor([padded(row, pad) for row in ids], device=device)
         text_mask = torch.tensor([padded([1] * len(row), 0) for row in ids], device=device)

@@ -4,7 +4,9 @@ A retrieval checkpoint has two answers to "does this text fit this picture?". Si
 vectors that each side has by itself, so they are computed once and stored. Matching reads picture
 and text together: it is the better judge, and costs a pass through the Q-Former a pair.
 
-Both give what `Blip2ForImageTextRetrieval.forward` gives. Source: Li et al., BLIP-2 (2023), 3.2.
+Both give what `Blip2ForImageTextRetrieval.forward` gives, and features of pictures, of texts and of
+both together are those of LAVIS' `extract_features`. Sources: Li et al., BLIP-2 (2023), 3.2;
+salesforce/LAVIS, lavis/models/blip2_models/blip2_qformer.py.
 """
 
 from __future__ import annotations
@@ -57,9 +59,9 @@ class RetrievalEngine(LoadedModel):
         with self._computing(None):
             return self._unit_vectors(self.model.vision_projection, features)
 
-    def embed_texts(self, texts: Sequence[str], between: Between | None = None) -> torch.Tensor:
-        """Texts as vectors to compare with those of pictures: (texts, 256), fp32 on the CPU, each
-        of length 1. Blip2Error for a text that is too long, as `check`."""
+    def text_features(self, texts: Sequence[str], between: Between | None = None) -> torch.Tensor:
+        """The Q-Former's output at the first token of texts, which stands for the whole: (texts,
+        Q-Former width), fp32 on the CPU. Blip2Error for a text that is too long, as `check`."""
         ids, mask = self._tokens(texts)
         with self._computing(between), self._in_its_precision():
             output = self.model.qformer(
@@ -67,7 +69,24 @@ class RetrievalEngine(LoadedModel):
                 query_length=0,
                 attention_mask=mask,
             )
-            return self._unit_vectors(self.model.text_projection, output.last_hidden_state[:, 0])
+            first: torch.Tensor = output.last_hidden_state[:, 0].float().cpu()
+            return first
+
+    def embed_texts(self, texts: Sequence[str], between: Between | None = None) -> torch.Tensor:
+        """Texts as vectors to compare with those of pictures: (texts, 256), fp32 on the CPU, each
+        of length 1. Blip2Error for a text that is too long, as `check`."""
+        features = self.text_features(texts, between)
+        with self._computing(between):
+            return self._unit_vectors(self.model.text_projection, features)
+
+    def multimodal_features(
+        self, seen: torch.Tensor, texts: Sequence[str], between: Between | None = None
+    ) -> torch.Tensor:
+        """The Q-Former's output where each picture of what `see` gave is read together with the
+        text in the same place: (pictures, query tokens, Q-Former width), on the CPU in the
+        variant's type. Raises as `match`."""
+        with self._computing(between), self._in_its_precision():
+            return self._together(seen, texts).to(seen.dtype).cpu()
 
     def match(
         self, seen: torch.Tensor, texts: Sequence[str], between: Between | None = None
@@ -75,27 +94,21 @@ class RetrievalEngine(LoadedModel):
         """The probability, under the model, that each text fits the picture in the same place of
         what `see` gave. Raises Cancelled where `between` does, ValueError where the counts differ,
         Blip2Error for a text that is too long, as `check`, and where fp16 overflowed."""
-        import torch
-
-        if len(seen) != len(texts):
-            raise ValueError(f"{len(seen)} pictures but {len(texts)} texts")
-        ids, mask = self._tokens(texts)
-        with self._computing(between), self._in_its_precision():
-            queries = self.model.query_tokens.expand(len(seen), -1, -1)
-            count = queries.shape[1]
-            output = self.model.qformer(
-                query_embeds=self.model.embeddings(input_ids=ids, query_embeds=queries),
-                query_length=count,
-                attention_mask=torch.cat([mask.new_ones(len(seen), count), mask], dim=1),
-                encoder_hidden_states=seen,
-            )
-            head = self.model.itm_head
-            votes = head(output.last_hidden_state[:, :count].to(head.weight.dtype))
-            fits: torch.Tensor = votes.mean(dim=1).float().softmax(dim=1)[:, 1]
-        if fits.isnan().any():
-            raise self._overflow()
-        found: list[float] = fits.tolist()
+        found: list[float] = self.votes(seen, texts, between).softmax(dim=1)[:, 1].tolist()
         return found
+
+    def votes(
+        self, seen: torch.Tensor, texts: Sequence[str], between: Between | None = None
+    ) -> torch.Tensor:
+        """What `match` is the softmax of, the mean over the query tokens: (pictures, 2), fp32 on
+        the CPU, that the text does not fit and that it does. Raises as `match`."""
+        with self._computing(between), self._in_its_precision():
+            head = self.model.itm_head
+            each = head(self._together(seen, texts).to(head.weight.dtype))
+            votes: torch.Tensor = each.mean(dim=1).float().cpu()
+        if votes.isnan().any():
+            raise self._overflow()
+        return votes
 
     def check(self, text: str) -> None:
         """Raise Blip2Error where a text is longer than the Q-Former can read."""
@@ -105,6 +118,24 @@ class RetrievalEngine(LoadedModel):
             raise Blip2Error(
                 f"the text has {count} tokens and this model reads {limit}: shorten it"
             )
+
+    def _together(self, seen: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """The output at the query tokens, where the model is."""
+        import torch
+
+        if len(seen) != len(texts):
+            raise ValueError(f"{len(seen)} pictures but {len(texts)} texts")
+        ids, mask = self._tokens(texts)
+        queries = self.model.query_tokens.expand(len(seen), -1, -1)
+        count = queries.shape[1]
+        output = self.model.qformer(
+            query_embeds=self.model.embeddings(input_ids=ids, query_embeds=queries),
+            query_length=count,
+            attention_mask=torch.cat([mask.new_ones(len(seen), count), mask], dim=1),
+            encoder_hidden_states=seen,
+        )
+        at_queries: torch.Tensor = output.last_hidden_state[:, :count]
+        return at_queries
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         # What looks like a special token is a person's text; the Q-Former has no row for <image>.

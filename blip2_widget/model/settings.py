@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from blip2_widget.errors import Blip2Error, at_least_one
 
@@ -22,6 +22,7 @@ class GenerationSettings:
     `k` answers are given to each prompt: that many samples, or the best of the beams. With
     `choices` nothing is generated: these answers are ranked by how likely each is as a whole, or
     `length_normalised` by how likely its tokens are on average, and all else is of no matter.
+    `choices_of` names the column that has each row's own choices, in place of `choices`.
     """
 
     max_new_tokens: int = 30
@@ -35,6 +36,7 @@ class GenerationSettings:
     k: int = 1
     choices: tuple[str, ...] = ()
     length_normalised: bool = False
+    choices_of: str | None = None
 
     def __post_init__(self) -> None:
         at_least_one(max_new_tokens=self.max_new_tokens, num_beams=self.num_beams, k=self.k)
@@ -52,15 +54,25 @@ class GenerationSettings:
         if not 0 < self.repetition_penalty < math.inf:
             raise Blip2Error("repetition_penalty must be above 0; 1 is no penalty")
         object.__setattr__(self, "choices", _cleaned(self.choices))
-        if self.choices and (self.samples or self.k > 1):
+        if self.ranks and (self.samples or self.k > 1):
             raise Blip2Error("choices are ranked, not generated; leave temperature and k out")
-        if self.length_normalised and not self.choices:
+        if self.length_normalised and not self.ranks:
             raise Blip2Error("length_normalised is about choices; give some, or leave it out")
         if self.k > self.num_beams and not (self.samples and self.num_beams == 1):
             raise Blip2Error(
                 f"{self.k} answers cannot come of {_beams(self.num_beams)}; write "
                 f"num_beams={self.k}, or sample with temperature=1, top_p=0.9 and a seed"
             )
+
+    @property
+    def ranks(self) -> bool:
+        """Whether answers are ranked, and none is generated."""
+        return bool(self.choices) or self.choices_of is not None
+
+    def with_choices(self, choices: Sequence[str]) -> GenerationSettings:
+        """The same for a row with choices of its own. Raises Blip2Error where these cannot be
+        ranked."""
+        return replace(self, choices=tuple(choices), choices_of=None)
 
     @property
     def samples(self) -> bool:

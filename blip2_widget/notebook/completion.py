@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from IPython.core.completer import (
     CompletionContext,
     SimpleCompletion,
@@ -14,6 +16,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
 from blip2_widget.model import MIXED, NAMES, PRESETS, names
 from blip2_widget.notebook.line import CLEARED, PARSER, SUBCOMMANDS, split
+from blip2_widget.run import Method
 
 _VALUES = {
     "-m": names,
@@ -21,6 +24,7 @@ _VALUES = {
     "--variant": lambda: ["auto", *NAMES, *MIXED],
     "--preset": lambda: list(PRESETS),
     "--display": lambda: ["widget", "table", "none"],
+    "--method": lambda: list(get_args(Method)),
     "--format": lambda: list(FORMATS),
     "--kind": lambda: ["caption", "question"],
     "--on-error": lambda: ["null", "raise"],
@@ -53,13 +57,13 @@ def complete(context: CompletionContext) -> SimpleMatcherResult:
 def _offers(before: list[str], token: str) -> list[str]:
     if not before:
         return list(SUBCOMMANDS)
-    if before[-1] in ("-m", "--model") and before[0] in ("match", "search"):
-        return names("match")
+    if before[-1] in ("-m", "--model") and before[0] in ("match", "search", "use", "unload"):
+        return names("match") + (names() if before[0] in ("use", "unload") else [])
     if before[-1] in _VALUES:
         return list(_VALUES[before[-1]]())
     if token.startswith("-"):
         return [name for action in PARSER._actions for name in action.option_strings]
-    if before[0] in ("caption", "ask", "chat", "match", "search") and "." in token:
+    if before[0] in ("caption", "ask", "chat", "map", "match", "search") and "." in token:
         # Jedi, which completes attributes elsewhere, does not know a magic's line as Python.
         shell = get_ipython()
         return shell.Completer.attr_matches(token) if shell else []

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import numpy as np
 import traitlets
 
-from blip2_widget.data.frames import wide_frame
+from blip2_widget.data.frames import agreements, wide_frame
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import kind_of
-from blip2_widget.notebook.code import answer_line, chat_line
+from blip2_widget.notebook.code import answer_line, chat_line, measure_line
+from blip2_widget.notebook.maps import Maps, Marks
 from blip2_widget.notebook.rows import Rows
 from blip2_widget.notebook.synced import shortened, synced, synced_progress
 from blip2_widget.notebook.thumbnails import Thumbnails
@@ -44,6 +46,10 @@ _STATIC = Path(__file__).parent / "static"
 #: changed still pass the query.
 _INTERVAL = 0.1
 _REFRESH_INTERVAL = 1.0
+#: Seconds between two counts of how often compared answers agree, and the most columns of answers
+#: that are counted, each with each.
+_COUNT_INTERVAL = 2.0
+_MOST_COMPARED = 8
 #: Rows in one message about changed rows.
 _ROWS_A_MESSAGE = 500
 #: How many of the rows that the page asked for last are told when they change; it keeps 3000.
@@ -76,6 +82,9 @@ class Gallery(anywidget.AnyWidget):
     history = traitlets.Dict().tag(sync=True)
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
+    scored = traitlets.List(traitlets.Int()).tag(sync=True)
+    agreement = traitlets.List(traitlets.Dict()).tag(sync=True)
+    mapped = traitlets.Dict().tag(sync=True)
     cut = traitlets.Int(0).tag(sync=True)
 
     selected: traitlets.List[int] = traitlets.List(
@@ -92,7 +101,7 @@ class Gallery(anywidget.AnyWidget):
         `people` is the store of what people say, `reviews` what they said of answers."""
         self._board, self._askings, self._reviews = board, askings, reviews
         # What is asked later is another question, to which there are other answers.
-        self._asking = askings[0].freely() if board.runs else askings[0]
+        self._asking = askings[0].freely() if board.prompts else askings[0]
         self._people = people.people
         self._rows = Rows(board, self.review_of)
         self._columns = FrameColumns(board.column.frame, board.column.name)
@@ -101,12 +110,14 @@ class Gallery(anywidget.AnyWidget):
         self._thumbnails = Thumbnails(board.pictures, self._send_if_open, self._rows_changed)
         self._chats_store = people
         self._chat_views: dict[str, int] = {}
+        self._maps = Maps(board, self._send_if_open, self._marks)
         self._lock = threading.Lock()
         #: Held from a change of what is shown until it is told: the page hears of it in order.
         self._showing = threading.RLock()
         self._changed: set[int] = set()
         self._timer: threading.Timer | None = None
         self._stale: threading.Timer | None = None
+        self._counter: threading.Timer | None = None
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
@@ -127,6 +138,7 @@ class Gallery(anywidget.AnyWidget):
             **self._texts(),
             history=reviews.history,
             comparing=board.comparing,
+            mapped=self._maps.told(),
         )
         self.set_trait("filtered", range(len(board)))
         _answer_in_subshells(self.comm)
@@ -134,6 +146,8 @@ class Gallery(anywidget.AnyWidget):
         self._show_what_is_wanted()
         board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
+        if board.comparing:
+            self._later(self._count_agreement, self._searcher)
 
     @property
     def df(self) -> Any:
@@ -173,6 +187,8 @@ class Gallery(anywidget.AnyWidget):
         self._send_changes()
         self._show_what_is_wanted()
         self._refresh_now()
+        if self._board.comparing:
+            self._count_agreement()
 
     # --- from the page ------------------------------------------------------------------------
 
@@ -239,6 +255,11 @@ class Gallery(anywidget.AnyWidget):
         number, parts = self._left_out
         self.send({"type": "whole", "cut": number, "parts": parts})
 
+    def _on_row(self, content: dict[str, Any]) -> None:
+        row = self._row_in(content)
+        self._touch(row)
+        self.send({"type": "row", "row": self._row(row)})
+
     def _on_place(self, content: dict[str, Any]) -> None:
         row, version = self._row_in(content), self._view.version
         place = {"type": "place", "row": row, "version": version}
@@ -251,6 +272,7 @@ class Gallery(anywidget.AnyWidget):
     def _on_close(self, content: dict[str, Any]) -> None:
         self._thumbnails.wish(str(content["view"]), [], 0)
         self._chat_views.pop(str(content["view"]), None)
+        self._maps.close(str(content["view"]))
 
     def _on_ask(self, content: dict[str, Any]) -> None:
         row, prompt = self._row_in(content), self._prompt_in(content)
@@ -284,6 +306,22 @@ class Gallery(anywidget.AnyWidget):
             self._send_if_open(message)
 
         self._later(count, self._searcher)
+
+    def _on_map_open(self, content: dict[str, Any]) -> None:
+        view = str(content["view"])
+        if content["open"]:
+            self._later(lambda: self._maps.open(view))
+        else:
+            self._maps.close(view)
+
+    def _on_colours(self, content: dict[str, Any]) -> None:
+        key = str(content["key"])
+
+        def find() -> None:
+            legend, codes = self._view.colours(key)
+            self._send_if_open({"type": "colours", "key": key} | legend, [codes.tobytes()])
+
+        self._later(find, self._searcher)
 
     def _on_select(self, content: dict[str, Any]) -> None:
         rows = {int(row) for row in content.get("rows") or () if 0 <= int(row) < self.row_count}
@@ -375,6 +413,7 @@ class Gallery(anywidget.AnyWidget):
             self._shown_last = shown
             self._sync()
             self.set_trait("filtered", self._view.order)
+            self._later(self._maps.send_marks)
 
     def _sync(self) -> None:
         with self._showing:
@@ -398,6 +437,7 @@ class Gallery(anywidget.AnyWidget):
         query, error = short.pop("query"), shown["error"]
         cut_error = None if error is None else shortened(error)
         short["shown"] = shown | {"query": query, "error": cut_error}
+        short["scored"] = sorted(self._board.references)
         return short | {"cut": self._left_out[0] if parts else 0}
 
     @traitlets.validate("selected")
@@ -412,6 +452,14 @@ class Gallery(anywidget.AnyWidget):
         self.few_selected = sorted(self._marked) if 2 <= len(self._marked) <= 4 else []
         changed = [row for row in before ^ self._marked if row in self._sent]
         self._later(lambda: self._send_rows(changed))
+        self._later(self._maps.send_marks)
+
+    def _marks(self) -> Marks:
+        """A byte for each row: 1 where it is shown, and 2 more where it is selected."""
+        marks = np.zeros(self.row_count, np.uint8)
+        marks[self._view.order] = 1
+        marks[list(self._marked)] += 2
+        return marks
 
     def _rows_of(self, scope: str) -> list[int] | None:
         """The rows that are meant now, None for all of them."""
@@ -453,8 +501,10 @@ class Gallery(anywidget.AnyWidget):
         for at, prompt in enumerate(board.prompts):
             run = board.runs.index(board.run_of(at))
             asking = self._askings[run] if run < len(self._askings) else self._asking
-            codes.append(answer_line(asking, prompt, board.cell(row, at), row))
-        self._send_if_open({"type": "codes", "row": row, "codes": codes})
+            line = answer_line(asking, prompt, board.cell(row, at), row)
+            codes.append("\n".join(filter(None, (line, board.scored_by.get(at)))))
+        measured = measure_line(self._asking, board.measured) if board.measured else ""
+        self._send_if_open({"type": "codes", "row": row, "codes": codes, "measured": measured})
 
     def _send_chat(self, row: int) -> None:
         if row not in self._chat_views.values():
@@ -500,10 +550,15 @@ class Gallery(anywidget.AnyWidget):
         with self._lock:
             if rows and self._stale is None:
                 self._stale = _soon(_REFRESH_INTERVAL, self._refresh)
+            if rows and self._board.comparing and self._counter is None:
+                self._counter = _soon(_COUNT_INTERVAL, self._count)
         self._view.changed(rows)
         # What no view has asked for yet is asked for when it comes on the screen.
         self._send_rows(row for row in rows if row in self._sent)
         self.progress = synced_progress(self._board.progress)
+        mapped = self._maps.told()
+        if mapped != self.mapped:
+            self.mapped = mapped
 
     def _show_what_is_wanted(self) -> None:
         """Show what the board wants to be shown, unless a person looks at something else."""
@@ -535,6 +590,23 @@ class Gallery(anywidget.AnyWidget):
         with self._showing:
             self._view.refresh()
             self._show()
+
+    def _count(self) -> None:
+        with self._lock:
+            self._counter = None
+        self._later(self._count_agreement, self._searcher)
+
+    def _count_agreement(self) -> None:
+        """Tell the page how often the columns that are compared agree."""
+        self.agreement = [
+            {
+                **{"one": each.one, "other": each.other},
+                **{"answered": each.answered, "agree": each.agree},
+                **{"low": each.share.low, "high": each.share.high},
+            }
+            for each in agreements(self._board, _MOST_COMPARED)
+            if each.answered
+        ]
 
     def _send_rows(self, rows: Iterable[int]) -> None:
         listed = sorted(rows)

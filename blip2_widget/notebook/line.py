@@ -7,16 +7,15 @@ spaces outside brackets and quotes, and only then given to argparse.
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
 from blip2_widget.model import PRESETS
-from blip2_widget.run import quoted
+from blip2_widget.run import Method, choices_in, quoted
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -31,6 +30,7 @@ SUBCOMMANDS = {
     '"a dog on a beach"',
     "search": "find the pictures nearest to a text or a picture:  %blip2 search df.image "
     '"a dog on a beach" -n 20',
+    "map": "a map of pictures beside their gallery:  %blip2 map df.image [--method umap]",
     "retry": "ask again what failed or was stopped, of a result or of the last one:  "
     "%blip2 retry dogs",
     "score": "score answers against references, worst first:  %blip2 score dogs --refs df.answer",
@@ -49,7 +49,7 @@ SUBCOMMANDS = {
 #: among all, since nothing can compute it again.
 CLEARED = ("answers", "features", "imported", "weights", "all")
 
-#: The options that match and search know of those of `ask`, in the words of the Python API.
+#: The options that match, search and map know of those of `ask`, in the words of the Python API.
 MEASURES = (
     *("model", "variant", "n", "sample", "seed", "batch_size", "refresh", "cache", "on_error"),
 )
@@ -129,15 +129,10 @@ def _listed(text: str) -> list[str]:
 
 def _choices(text: str) -> list[str]:
     """Choices with commas between, or a Python list where they hold commas or quotes."""
-    if not text.startswith("["):
-        return _listed(text)
     try:
-        listed = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        listed = [None]
-    if not all(isinstance(each, str) for each in listed):
-        raise argparse.ArgumentTypeError('a list of choices is written ["red", "dark blue"]')
-    return list(listed)
+        return choices_in(_bare(text))
+    except Blip2Error as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +157,8 @@ def _parser() -> argparse.ArgumentParser:
         "--choices",
         type=_choices,
         metavar="A,B",
-        help="rank these answers, with commas between, by how likely each is",
+        help="rank these answers, with commas between, by how likely each is; {column}: each "
+        "row's own",
     )
     add("--length-normalised", action="store_true", help="rank choices by their tokens' mean")
     add("-k", type=int, metavar="N", help="N answers to choose from: of N beams, or sampled")
@@ -178,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-cache", action="store_true", help="neither read nor write the store")
     add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
     add("--no-rerank", action="store_true", help="search: by similarity alone, without matching")
+    add("--method", choices=list(get_args(Method)), default="pca", help="map: how it is laid out")
     add("--refs", metavar="COLUMN", help="score: the right texts, one or several a row")
     add("--rule", choices=["vqa", "gqa"], default="vqa", help="score: whose rule is right")
     add("--spice", action="store_true", help="score: SPICE too, which takes long")
@@ -191,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         "--column",
         metavar="NAME",
         type=_bare,
-        help="export: only this column of answers; import, ray: the file's column of pictures",
+        help="export, score: only this column of answers; import, ray: the file's pictures",
     )
     add("--overwrite", action="store_true", help="export, ray: replace what is there")
     add("--text", metavar="NAME", type=_bare, help="import: the file's column of texts")
@@ -245,7 +242,8 @@ _OF = {
     **dict.fromkeys(("models", "variants"), ("compare",)),
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
     "format": ("export", "import"),
-    "column": ("export", "import", "caption", "ask"),
+    "column": ("export", "import", "score", "caption", "ask"),
+    "method": ("map",),
     "overwrite": ("export", "caption", "ask"),
     **dict.fromkeys(("engine", "to", "actors", "rows_per_part"), ("caption", "ask")),
     "no_rerank": ("search",),
@@ -263,7 +261,7 @@ def check_options(options: argparse.Namespace) -> None:
     for name in given:
         subs = _OF.get(name, (options.sub,))
         if options.sub not in subs:
-            raise Blip2Error(f"{flag_of(name)} is for {' and '.join(subs)}; leave it out")
+            raise Blip2Error(f"{flag_of(name)} is for {_listed_words(subs)}; leave it out")
     if options.sub in _ASK_NOTHING:
         asking = {*options_given(options), "no_cache"} - (
             {"on_error"} if options.sub == "retry" else set()
@@ -273,6 +271,10 @@ def check_options(options: argparse.Namespace) -> None:
                 raise Blip2Error(
                     f"{options.sub} has no use for {flag_of(name)}; leave it out, or ask anew"
                 )
+
+
+def _listed_words(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def path_in(word: str) -> str:

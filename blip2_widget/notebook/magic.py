@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from blip2_widget.session import current
 _COUNTS = ("max_new_tokens", "num_beams", "batch_size")
 
 
+#: What a line says of a map of a result, whose rows and settings are there.
+_OF_MAPS = ("model", "variant", "refresh")
+
 #: How many words may follow a sub-command.
 _MOST_WORDS = {"models": 0, "status": 0, "use": 1, "unload": 1, "cache": 2, "help": 0}
 
@@ -43,6 +47,9 @@ class Blip2Magics(Magics):
     """BLIP-2 in the notebook; the traits are the defaults of every line."""
 
     model = Unicode(help="the checkpoint where a line has no -m").tag(config=True)
+    matching_model = Unicode(
+        help="the checkpoint where match and search have no -m; empty: what goes with model"
+    ).tag(config=True)
     variant = Unicode(help="the variant where a line has no --variant").tag(config=True)
     max_new_tokens = Int(1, min=1, help="the longest answer, in tokens").tag(config=True)
     num_beams = Int(1, min=1, help="beams to search; 1 is greedy").tag(config=True)
@@ -97,7 +104,7 @@ class Blip2Magics(Magics):
         grammar.check_options(options)
         # Only what has ended can fail for its rows.
         options.wait |= options.on_error == "raise"
-        if options.sub in ("caption", "ask", "compare", "explore", "match", "search"):
+        if options.sub in ("caption", "ask", "compare", "explore", "map", "match", "search"):
             return self._look(options, cell, names)
         if options.sub in ("chat", "export", "import", "retry", "score") and cell is None:
             return getattr(self, f"_{options.sub}")(options, names)
@@ -119,7 +126,11 @@ class Blip2Magics(Magics):
             )
         _check_name(options.out)
         images, frame = target(options.words[0], names)
-        if options.sub == "explore" and frame is None and is_table(images):
+        if options.sub == "map" and (len(options.words) > 1 or cell is not None):
+            raise Blip2Error("map asks nothing; write %blip2 map df.image, or the name of a result")
+        if options.sub == "map" and isinstance(images, Result):
+            return self._map(images, options)
+        if options.sub in ("explore", "map") and frame is None and is_table(images):
             images, frame = column_of(images, name := find_pictures(images)), images
             options.words[0] += f"[{name!r}]"
         if options.sub == "search":
@@ -128,7 +139,7 @@ class Blip2Magics(Magics):
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
         said = grammar.options_given(options)
-        if options.sub in ("match", "search"):
+        if options.sub in ("map", "match", "search"):
             said = _of_measures(options)
         if options.sub in ("caption", "ask"):
             said |= grammar.engine_given(options)
@@ -142,9 +153,12 @@ class Blip2Magics(Magics):
             if given or cell is not None:
                 raise Blip2Error("explore asks nothing; write %blip2 ask, or ask in the gallery")
             result = api.explore(images, **call)
+        elif options.sub == "map":
+            result = api.map(images, method=options.method, **call)
         elif options.sub == "search":
             count = {"n": 20 if options.n is None else options.n}
-            result = api.search(images, query, rerank=not options.no_rerank, **call | count)
+            how = {"rerank": not options.no_rerank, "query_expression": options.words[1]}
+            result = api.search(images, query, **call | count | how)
         elif options.sub == "match":
             listed = list(grammar.prompts_in(cell).values()) if cell is not None else given
             result = api.match(images, [with_variables(text, names) for text in listed], **call)
@@ -171,13 +185,27 @@ class Blip2Magics(Magics):
             self.shell.user_ns[options.out] = result
         return _shown(result, options)
 
+    def _map(self, result: Result, options: argparse.Namespace) -> Any:
+        """A map of a result's pictures, and its gallery again."""
+        said = _of_measures(options, _OF_MAPS)
+        if options.dry_run:
+            print(f"{len(result.board)} pictures to lay out by {options.method}")
+            return None
+        result.map(options.method, **said)
+        self._last = result
+        if options.out:
+            self.shell.user_ns[options.out] = result
+        return _shown(result, options)
+
     def _retry(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         """Go on with a result, or with the last one that a line made."""
         result = self._result(options, names)
         _check_name(options.out)
         if options.dry_run:
             progress = result.progress
-            print(f"{progress.total - progress.done + progress.failed} answers to ask again")
+            again = "measure" if progress.counted == "pictures" else "ask"
+            left = progress.total - progress.done + progress.failed
+            print(f"{left} {progress.counted} to {again} again")
             return None
         if options.out:
             self.shell.user_ns[options.out] = result
@@ -194,7 +222,13 @@ class Blip2Magics(Magics):
             )
         _check_name(options.out)
         references = target(options.refs, names)[0]
-        score = result.score(references, rule=options.rule, spice=options.spice)
+        score = result.score(
+            references,
+            options.column,
+            rule=options.rule,
+            spice=options.spice,
+            expression=options.refs,
+        )
         if options.out:
             self.shell.user_ns[options.out] = score
         if options.quiet or options.display == "none":
@@ -243,8 +277,9 @@ class Blip2Magics(Magics):
         options.words = words
         result = self._result(options, names)
         if options.dry_run:
-            done = result.progress.done - result.progress.failed
-            print(f"would write {done:,} answer{'' if done == 1 else 's'} to {path}")
+            progress = result.progress
+            done = progress.done - progress.failed
+            print(f"would write {_count(done, progress.counted)} to {path}")
             return
         if options.wait:
             result.wait()
@@ -253,7 +288,7 @@ class Blip2Magics(Magics):
         left = progress.total - progress.done
         still = f"; {left:,} are not there yet (--wait waits for them)" if left else ""
         if not options.quiet:
-            print(f"wrote {written:,} answer{'' if written == 1 else 's'} to {path}{still}")
+            print(f"wrote {_count(written, progress.counted)} to {path}{still}")
 
     def _import(self, options: argparse.Namespace, names: dict[str, Any]) -> Any:
         if not 1 <= len(options.words) <= 2:
@@ -287,15 +322,24 @@ class Blip2Magics(Magics):
         print(status_text(current()))
 
     def _use(self, options: argparse.Namespace) -> None:
-        """Set defaults, once it is known that they can be run here."""
+        """Set defaults, once it is known that they can be run here; a checkpoint that matches is
+        that of `match` and `search`, beside the one that answers."""
         counts = {name: getattr(options, name) for name in _COUNTS}
         at_least_one(**counts)
         if options.model or options.words or options.variant:
             model = options.model or (options.words[0] if options.words else self.model)
             variant = options.variant or self.variant
-            chosen = current().manager.choose(locate(parse(model)), variant)
-            self.model, self.variant = model, variant
-            print(f"using {model} · {chosen.name}" + (" (auto)" if variant == "auto" else ""))
+            located = locate(parse(model), None)
+            meant = api.variant_for(located, variant)
+            chosen = current().manager.choose(located, meant)
+            matches = located.task == "match"
+            setattr(self, "matching_model" if matches else "model", model)
+            self.variant = variant
+            print(
+                f"using {model} · {chosen.name}"
+                + (" (auto)" if meant == "auto" else "")
+                + (" to match and search" if matches else "")
+            )
         for name, count in counts.items():
             if count is not None:
                 setattr(self, name, count)
@@ -336,6 +380,10 @@ class Blip2Magics(Magics):
         print(grammar.help_text())
 
 
+def _count(number: int, counted: str) -> str:
+    return f"{number:,} {counted[:-1] if number == 1 and ' ' not in counted else counted}"
+
+
 def _check_name(name: str | None) -> None:
     """Raise Blip2Error where what is to be bound is no variable's name."""
     if name and (not name.isidentifier() or keyword.iskeyword(name)):
@@ -353,17 +401,18 @@ def _query(words: list[str], cell: str | None, names: dict[str, Any]) -> Any:
     return with_variables(found, names) if words[0][0] in "\"'" else found
 
 
-def _of_measures(options: argparse.Namespace) -> dict[str, Any]:
+def _of_measures(
+    options: argparse.Namespace, known: Sequence[str] = grammar.MEASURES
+) -> dict[str, Any]:
     """What a line says that measures pictures, where nothing is generated; Blip2Error where it says
-    how answers are."""
+    what is not known."""
     given, usual = (grammar.options_given(each) for each in (options, grammar.parse(options.sub)))
     for name, value in given.items():
-        if name not in grammar.MEASURES and value != usual[name]:
-            raise Blip2Error(
-                f"{options.sub} generates nothing, so {grammar.flag_of(name)} has no use here; "
-                "leave it out"
-            )
-    return {name: given[name] for name in grammar.MEASURES}
+        if name not in known and value != usual[name]:
+            of_rows = name in grammar.MEASURES
+            why = "a result has its rows" if of_rows else f"{options.sub} generates nothing"
+            raise Blip2Error(f"{why}, so {grammar.flag_of(name)} has no use here; leave it out")
+    return {name: given[name] for name in known}
 
 
 def _shown(result: Result, options: argparse.Namespace) -> Result:

@@ -57,6 +57,7 @@ def status_text(session: Session) -> str:
     lines = [
         f"default   {defaults.model} · {defaults.variant}, up to {defaults.max_new_tokens} tokens, "
         + ("greedy" if defaults.num_beams == 1 else f"{defaults.num_beams} beams"),
+        f"matching  {defaults.matching}",
         f"memory    {gigabytes(machine.ram_free)} free of {gigabytes(machine.ram_total)}"
         + ("" if machine.cpu_bf16 else ", no bf16 arithmetic"),
     ]
@@ -82,7 +83,8 @@ def _store_line(session: Session) -> str:
     except Blip2Error as error:
         return str(error)
     return (
-        f"{stats.answers} answers and {stats.features} features of {stats.pictures} pictures, "
+        f"{stats.answers} answers, {stats.matches} matches and {stats.features} features of "
+        f"{stats.pictures} pictures, "
         f"{stats.said}, {gigabytes(stats.file_bytes)}" + (f"; {stats.note}" if stats.note else "")
     )
 
@@ -93,7 +95,7 @@ def plan_text(result: Result) -> str:
     total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
     names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
     if not board.prompts and board.runs:
-        return f"{len(board)} pictures: {total - stored} to look at with {', '.join(names)}"
+        return f"{len(board)} pictures: {total - stored} to measure with {', '.join(names)}"
     return (
         f"{len(board)} pictures, {total} answers: {stored} stored already, "
         f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")

@@ -27,14 +27,17 @@ from blip2_widget.data.frames import (
 )
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import Answers, format_to_write, to_dataset
+from blip2_widget.notebook.code import score_line
 from blip2_widget.notebook.saved import SavedPage, is_program
 from blip2_widget.run import Action, Board, Progress, Reviews, Run, target_of
-from blip2_widget.scores import Rule, Score, score_answers, score_captions
+from blip2_widget.scores import Rule, Score, read_references, score_answers, score_captions
 from blip2_widget.session import current
 from blip2_widget.store import Review, Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from blip2_widget.api import Asking
     from blip2_widget.notebook.gallery import Gallery
@@ -148,12 +151,55 @@ class Result:
         self.wait()
         return take_rows(self.df, self.board.found())
 
+    @property
+    def coordinates(self) -> NDArray[np.float32]:
+        """Where each row lies on the map: (rows, 2) in fp32, NaN where its picture cannot be read.
+
+        Raises Blip2Error as `wait`, and where there is no map.
+        """
+        if self.board.map is None:
+            raise Blip2Error("there is no map here; write .map() on the result first")
+        self.wait()
+        projecting = self.board.map[1]
+        if projecting.coordinates is None:
+            raise Blip2Error(
+                projecting.note or "the map was not finished; .retry() goes on with it"
+            )
+        return projecting.coordinates.copy()
+
+    def map(
+        self,
+        method: str = "pca",
+        *,
+        model: str | None = None,
+        variant: str | None = None,
+        refresh: bool = False,
+    ) -> Result:
+        """Lay these pictures out on a map, which opens beside the gallery: see `blip2_widget.map`.
+
+        Without `model` it is laid out by the features that these answers came from, which are not
+        computed again unless `refresh` says so. Returns at once, the result itself. Raises
+        Blip2Error as `blip2_widget.map`.
+        """
+        runs = self.board.runs
+        if model is None and runs:
+            model = runs[0].located.checkpoint.name
+        asking = dataclasses.replace(
+            self._asking, variant=variant or self._asking.variant, refresh=refresh
+        )
+        measuring, projecting = asking.mapping(
+            method, model, title=self.board.title, beside=self.board.pictures
+        )
+        self.board.lay_out(measuring.start(), projecting)
+        return self
+
     def probabilities(self) -> pd.DataFrame:
         """Each choice's probability as a column, however many there are: one line a row, with its
         index.
 
         Columns are called by the choices, with the prompt's name before them where several prompts
-        were ranked. Raises Blip2Error where none was.
+        were ranked. Where rows have choices of their own there is a line for each instead, under
+        its row's index: `name`, `choice` and `probability`. Raises Blip2Error where none was.
         """
         return probability_frame(self.board)
 
@@ -209,15 +255,15 @@ class Result:
             progress = self.board.progress
             again = "running the cell again" if self._asking.cache else ".retry() on the result"
             raise Blip2Error(
-                f"interrupted with {progress.done} of {progress.total} answers; they are kept, "
-                f"and {again} goes on from there"
+                f"interrupted with {progress.done} of {progress.total} {progress.counted}; "
+                f"they are kept, and {again} goes on from there"
             ) from None
-        if self.board.query and self._galleries:
+        if (self.board.query or self.board.comparing) and self._galleries:
             self.gallery.catch_up()
         if self._asking.raises and len(errors := self.errors):
-            first = errors.iloc[0]
+            first, progress = errors.iloc[0], self.board.progress
             raise Blip2Error(
-                f"{len(errors)} of {self.board.progress.total} answers failed; the first, "
+                f"{len(errors)} of {progress.total} {progress.counted} failed; the first, "
                 f"{first['picture']}: {first['error']}"
             )
         return self
@@ -243,14 +289,16 @@ class Result:
         rule: Rule = "vqa",
         spice: bool = False,
         seed: int = 0,
+        expression: str = "",
     ) -> Score:
         """Score the model's own answers, corrections aside, once the run has ended.
 
         `references` is a column's name in the frame, or has for each row one text or several (a
         pandas Series is taken by its index); `name` is the column of answers, the first where it
         is left out. Captions are scored by CIDEr-D and the others, answers by VQA's accuracy, or
-        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, and shows the
-        worst first. Raises Blip2Error as `wait`, and where there is nothing to score.
+        with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, the
+        references beside the answers, and shows the worst first. Raises Blip2Error as `wait`, and
+        where there is nothing to score.
         """
         self.wait()
         board, at = self.board, self.board.place(name)
@@ -267,10 +315,18 @@ class Result:
             )
         leading = score.metrics[0]
         found = dict(zip(score.places, leading.rows.tolist(), strict=True))
+
+        def of_row(row: int) -> float | None:
+            # What is answered since is another text, which nobody has scored.
+            return found.get(row) if board.cell(row, at).answer == texts[row] else None
+
+        board.references[at] = read_references(right)
+        board.scored_by[at] = score_line(expression, rule, spice) if expression else ""
         others = len(board.prompts) > 1
         column = board.put(
-            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, found.get
+            f"{leading.name} of {board.prompts[at].name}" if others else leading.name, of_row
         )
+        self.gallery.catch_up()  # one that was shown before has no such column yet
         self.gallery.show(sort=f"column:{column}")
         return score
 

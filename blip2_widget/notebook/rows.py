@@ -11,7 +11,7 @@ from typing import Any
 from blip2_widget.run import Board, Cell, Prompt, ReviewOf
 from blip2_widget.store import Review
 
-#: The most choices, and alternatives, that the page is sent of an answer.
+#: The most choices, alternatives and references that the page is sent of an answer.
 _MOST_SENT = 20
 
 
@@ -47,7 +47,7 @@ class Rows:
             "label": self.labels[row],
             "error": self.picture_error(row),
             "cells": [
-                self._cell(cell, self.review(row, at))
+                self._cell(cell, self.review(row, at), self._board.references_of(row, at))
                 for at, cell in enumerate(self._board.cells(row))
             ],
             "values": values,
@@ -55,7 +55,9 @@ class Rows:
             "duplicates": duplicates,
         }
 
-    def _cell(self, cell: Cell, review: Review | None) -> dict[str, Any]:
+    def _cell(
+        self, cell: Cell, review: Review | None, references: list[tuple[str, int]]
+    ) -> dict[str, Any]:
         message: dict[str, Any] = {
             "prompt": cell.prompt,
             "answer": cell.partial if cell.answer is None else cell.answer,
@@ -79,4 +81,7 @@ class Rows:
         if cell.alternatives:
             several = cell.alternatives[:_MOST_SENT]
             message["alternatives"] = [(text, math.exp(logprob)) for text, logprob in several]
+        if references:
+            message["references"] = references[:_MOST_SENT]
+            message["further"] = len(references[_MOST_SENT:])
         return message

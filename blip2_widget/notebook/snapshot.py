@@ -120,6 +120,7 @@ def _tile(board: Board, row: int, review_of: ReviewOf | None, *, pictured: bool 
         named = len(board.prompts) > 1
         said = [
             _cell(cell, prompt.name if named else "", review_of(row, at) if review_of else None)
+            + _references(board.references_of(row, at))
             for at, (cell, prompt) in enumerate(zip(cells, board.prompts, strict=True))
             if cell.state != "unasked"
         ]
@@ -158,6 +159,14 @@ def _cell(cell: Cell, name: str, review: Review | None) -> str:
     said = cell.answer if review is None or review.text is None else review.text
     answer = _text(said, _ANSWER) or "(an empty answer)"
     return f'{question}<div dir="auto" style="{_LINE}"><b>{answer}</b></div>'
+
+
+def _references(references: list[tuple[str, int]]) -> str:
+    """What is right, beside what was said."""
+    if not references:
+        return ""
+    said = " · ".join(text if count == 1 else f"{text} ×{count}" for text, count in references)
+    return f'<div dir="auto" style="{_FAINT}">reference: {_text(said, _ANSWER)}</div>'
 
 
 def _error(message: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from blip2_widget.model import (
@@ -18,14 +18,12 @@ from blip2_widget.model import (
     Likelihood,
     Located,
     Variant,
-    batch_sizes,
-    free_bytes,
     prompt_text,
     ranked,
-    read_machine,
 )
 from blip2_widget.run.halving import Halving
 from blip2_widget.run.keeping import Keeping
+from blip2_widget.run.work import fitting
 from blip2_widget.run.worker import wait_for
 from blip2_widget.store import ImportedText, Store, StoredAnswer, answer_key, features_key
 
@@ -41,12 +39,14 @@ PREPROCESSING = "blip-pil-1"
 
 @dataclass(frozen=True)
 class Wanted:
-    """One answer: the picture, the whole prompt, and the keys that features and answer go by."""
+    """One answer: the picture, the whole prompt, the keys that features and answer go by, and the
+    choices, where they are ranked."""
 
     image_key: str
     prompt: str
     features_key: str
     key: str
+    choices: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,13 @@ class Answers:
         """How many answers are generated at a time."""
         return self._generating.most
 
-    def want(self, image_key: str, text: str, kind: Kind) -> Wanted:
-        """The answer to a text about a picture, not yet looked up."""
+    def want(
+        self, image_key: str, text: str, kind: Kind, choices: tuple[str, ...] | None = None
+    ) -> Wanted:
+        """The answer to a text about a picture, not yet looked up; `choices` are its own, in place
+        of the settings'. Raises Blip2Error where these cannot be ranked."""
         prompt = prompt_text(text, kind, self._located.family, self._question_form)
-        return self._wanted(image_key, prompt, self._variant)
+        return self._wanted(image_key, prompt, self._variant, choices)
 
     def stored(self, wanted: Iterable[Wanted]) -> dict[Wanted, StoredAnswer]:
         """The answers that are in the store."""
@@ -113,7 +116,7 @@ class Answers:
         if self._refresh:
             missing = [each for each in missing if each.key in self._fresh]
         for variant in (self._variant, *(() if self._refresh else self._better)):
-            keys = {self._wanted(w.image_key, w.prompt, variant).key: w for w in missing}
+            keys = {self._wanted(w.image_key, w.prompt, variant, w.choices).key: w for w in missing}
             answers = self._keeping.read(self._store.answers, list(keys))
             found |= {keys[key]: answer for key, answer in answers.items()}
             missing = [each for each in missing if each not in found]
@@ -144,7 +147,12 @@ class Answers:
         if old:
             self._keeping.keep(lambda: self._store.people.put_imported(old))
 
-    def _wanted(self, image_key: str, prompt: str, variant: Variant) -> Wanted:
+    def _wanted(
+        self, image_key: str, prompt: str, variant: Variant, choices: tuple[str, ...] | None
+    ) -> Wanted:
+        settings = self._stored_settings
+        if self._settings.choices_of is not None and choices is not None:
+            settings = dict(self._settings.with_choices(choices).stored_as())
         features = features_key(
             image_key,
             checkpoint=self._identity,
@@ -155,10 +163,12 @@ class Answers:
             features,
             language=variant.language,
             prompt=prompt,
-            settings=self._stored_settings,
+            settings=settings,
             seed=self._settings.seed if self._settings.samples else None,
         )
-        return Wanted(image_key, prompt, features, key)
+        return Wanted(
+            image_key, prompt, features, key, self._settings.choices if choices is None else choices
+        )
 
     def compute(
         self,
@@ -181,13 +191,13 @@ class Answers:
         distinct = sorted(dict.fromkeys(wanted), key=lambda each: len(each.prompt))
         features: dict[str, torch.Tensor] = {}
         done: set[Wanted] = set()
-        choices = max(len(self._settings.choices), 1)
+        choices = max([1, *(len(each.choices) for each in distinct)])
         while distinct:
             batch = distinct[: max(self._generating.most // choices, 1)]
             distinct = distinct[len(batch) :]
             self._find_features(engine, batch, opened, reports, between, features)
             found = [each for each in batch if each.features_key in features]
-            if self._settings.choices:
+            if self._settings.ranks:
                 self._rank(engine, found, features, reports, between)
                 continue
             self._generating.run(
@@ -244,7 +254,6 @@ class Answers:
         fit, so that there may be thousands of choices."""
         import torch
 
-        choices = sorted(self._settings.choices)  # stored so, in whichever order they are given
         found: dict[Wanted, dict[str, Likelihood]] = {each: {} for each in batch}
         lost: set[Wanted] = set()
         began = time.monotonic()
@@ -258,14 +267,15 @@ class Answers:
                 [want.prompt for want in rows],
                 list(rows.values()),
                 pictures=[want.features_key for want in rows],
-                remember=len(rows) == 1 and len(pairs) < len(choices),
+                remember=len(rows) == 1 and len(pairs) < len(pairs[0][0].choices),
                 between=between,
             )
             answers = {}
             for (want, some), likelihoods in zip(rows.items(), ranks, strict=True):
                 found[want].update(zip(some, likelihoods, strict=True))
-                if len(found[want]) == len(choices):
-                    in_order = {choice: found[want][choice] for choice in choices}
+                if len(found[want]) == len(want.choices):
+                    # Stored so, in whichever order they are given.
+                    in_order = {choice: found[want][choice] for choice in sorted(want.choices)}
                     answers[want] = ranked(in_order, self._settings.length_normalised)
             if answers:
                 self._store_answers(answers, (time.monotonic() - began) / len(batch))
@@ -276,7 +286,7 @@ class Answers:
             reports.failed([pair[0]], error)
 
         self._generating.run(
-            [(want, choice) for want in batch for choice in choices],
+            [(want, choice) for want in batch for choice in sorted(want.choices)],
             work,
             lambda pair: pair[0] not in lost and pair[1] not in found[pair[0]],
             failed,
@@ -295,7 +305,9 @@ class Answers:
                 revision=self._located.commit,
                 variant=self._variant.name,
                 prompt=each.prompt,
-                settings=self._stored_settings,
+                settings=self._stored_settings
+                if self._settings.choices_of is None
+                else dict(self._settings.with_choices(each.choices).stored_as()),
                 text=answer.text,
                 logprob=answer.logprob,
                 alternatives=answer.alternatives,
@@ -352,8 +364,7 @@ def suitable_sizes(
     engine: Engine, variant: Variant, settings: GenerationSettings, batch_size: int | None
 ) -> BatchSizes:
     """What fits the device and its memory, or what was asked for."""
-    free = max(free_bytes(variant, read_machine()) - engine.mapped, 0)
-    sizes = batch_sizes(engine.model.config, variant, free, settings.max_new_tokens, settings.rows)
+    sizes = fitting(engine, variant, settings.max_new_tokens, settings.rows)
     if batch_size is None:
         return BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
     return BatchSizes(min(sizes.pictures, batch_size), batch_size)

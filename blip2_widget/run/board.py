@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
 from blip2_widget.model import GenerationSettings, Located, Variant
-from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.cells import Cell, Counted, Progress, Prompt
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
-from blip2_widget.run.run import Listener
+from blip2_widget.run.projecting import Projecting
+from blip2_widget.run.work import Listener
 
 #: What a column of pictures that nothing was asked about says of itself.
 _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
@@ -47,6 +49,15 @@ class Answerer(Protocol):
     def subscribe(self, listener: Listener) -> None: ...
 
 
+class Measured(NamedTuple):
+    """What is measured, as a line says it: its sub-command, what stands behind the target, and its
+    options in the words of the Python API. `words` are None where no line can say them."""
+
+    sub: Literal["match", "search"]
+    words: Sequence[str] | None
+    options: Mapping[str, Any]
+
+
 class Board:
     """Runs over one column, side by side: `prompts[k]` is the k-th column of answers. What measures
     the pictures is beside them, and its numbers among `numbers`.
@@ -64,11 +75,19 @@ class Board:
         self.numbers: dict[str, Callable[[int], float | None]] = {}
         #: Which of them are the probability of which prompt's choice.
         self.probabilities: dict[str, tuple[int, str]] = {}
+        #: What prompts' answers were scored against: of each such prompt every row's texts.
+        self.references: dict[int, Sequence[Sequence[str]]] = {}
+        #: The lines that scored them, where a line did.
+        self.scored_by: dict[int, str] = {}
+        #: What `numbers` come of, where pictures are measured.
+        self.measured: Measured | None = None
         #: What a gallery shows while a person looks at nothing else, in the words of its `show`.
         #: For something else another dict is put here, and rows are announced.
         self.query: dict[str, Any] = {}
         #: The rows that were found or matched, best first; None where nothing was to be.
         self.found: Callable[[], Sequence[int]] | None = None
+        #: Where the pictures lie on a map, and the pass that finds it; None where nobody asked.
+        self.map: tuple[Measuring, Projecting] | None = None
         self.runs: list[Answerer | Measuring] = []
         self._places: list[tuple[Answerer, int]] = []
         self._listeners: list[Listener] = []
@@ -83,6 +102,14 @@ class Board:
 
     def measure(self, measuring: Measuring) -> None:
         """Let what measures the pictures count as one of the runs; `put` shows its numbers."""
+        self._join(measuring)
+
+    def lay_out(self, measuring: Measuring, projecting: Projecting) -> None:
+        """Make a map of the pictures, in place of the one that is there or on its way."""
+        if self.map is not None:
+            self.map[0].cancel()
+            self.runs.remove(self.map[0])
+        self.map = (measuring, projecting)
         self._join(measuring)
 
     def put(self, name: str, number: Callable[[int], float | None]) -> str:
@@ -107,6 +134,12 @@ class Board:
     def number(self, name: str, row: int) -> float | None:
         """A row's number by its name, as it was computed last."""
         return self.numbers[name](row)
+
+    def references_of(self, row: int, prompt: int) -> list[tuple[str, int]]:
+        """The references of a row's answer, each once with how often it is there, the most frequent
+        first; none where it was not scored."""
+        of_all = self.references.get(prompt)
+        return Counter(map(str.strip, of_all[row])).most_common() if of_all else []
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -169,12 +202,19 @@ class Board:
 
     @property
     def progress(self) -> Progress:
-        """How far all runs are, as if they were one."""
-        each = [run.progress for run in list(self.runs)]
+        """How far all runs are, as if they were one. A map that is there is none of the answers."""
+        runs = list(self.runs)
+        if self.map is not None and len(runs) > 1 and self.map[0].progress.state == "done":
+            runs.remove(self.map[0])
+        each = [run.progress for run in runs]
         if not each:
             return _NOTHING_ASKED
+        measured = {isinstance(run, Measuring) for run in runs}
+        counted: Counted = "pictures" if measured == {True} else "answers"
+        if len(measured) == 2:
+            counted = "answers and pictures"
         if len(each) == 1:
-            return each[0]
+            return replace(each[0], counted=counted)
         working = min(each, key=lambda one: _BY_WEIGHT.index(one.state))
         return replace(
             working,
@@ -185,6 +225,7 @@ class Board:
             seconds=sum(one.seconds or 0 for one in each),
             model=" / ".join(dict.fromkeys(one.model for one in each)),
             variant=" / ".join(dict.fromkeys(one.variant for one in each)),
+            counted=counted,
         )
 
     def subscribe(self, listener: Listener) -> None:
@@ -224,6 +265,6 @@ def free_name(name: str, taken: Collection[object]) -> str:
     return free
 
 
-def same(answers: Sequence[str]) -> bool:
-    """Whether answers are one, but for case and spaces at their ends."""
-    return len({answer.strip().casefold() for answer in answers}) == 1
+def compared(answer: str) -> str:
+    """An answer without what makes no other answer of it: case, and spaces at its ends."""
+    return answer.strip().casefold()

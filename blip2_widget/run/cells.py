@@ -14,6 +14,7 @@ from blip2_widget.texts import whole
 #: `unasked` is a cell that its run leaves alone until a person asks it.
 State = Literal["waiting", "running", "done", "error", "cancelled", "unasked"]
 RunState = Literal["idle", "waiting", "loading", "running", "done", "cancelled", "failed"]
+Counted = Literal["answers", "pictures", "answers and pictures"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Cell:
     `answered_at` is when the answer was computed, in Unix seconds. `source` is the file that an
     imported answer came from, and `model`, with its `revision` and `variant`, what made it there,
     where that is known.
-    `error_kind` tells reasons apart: an ImageError's kind, "memory" or "model".
+    `error_kind` tells reasons apart: an ImageError's kind, "memory", "model" or "choices".
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
     """
@@ -220,8 +221,9 @@ class CellGrid:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. Counts are of answers (rows times prompts); `done` includes those that
-    `failed` and those that came `cached` from the store. `rate` is computed answers a second."""
+    """How far a run is. Counts are of `counted`: answers (rows times prompts), or pictures where
+    they are measured. `done` includes those that `failed` and those that came `cached` from the
+    store. `rate` is computed ones a second."""
 
     state: RunState
     note: str
@@ -234,3 +236,4 @@ class Progress:
     seconds: float | None
     model: str
     variant: str
+    counted: Counted = "answers"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,6 +22,7 @@ from blip2_widget.model import (
     RetrievalEngine,
     Variant,
     give_memory_back,
+    pooled,
     similarity,
 )
 from blip2_widget.run.answers import PREPROCESSING
@@ -36,11 +37,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    #: A picture as an engine takes it: in RGB, or prepared for the image encoder.
+    Opened = Image | NDArray[np.float32]
+
 #: Either kind of checkpoint has features; only those that match judge texts.
 AnyEngine = Engine | RetrievalEngine
 
-#: What stored judgements are known by beside answers, which have settings of generation here.
+#: What is stored of a picture and a text is known by these, beside answers, which have settings of
+#: generation here.
 _JUDGED = {"kind": "match"}
+_MULTIMODAL = {"kind": "multimodal"}
 
 
 class Fit(NamedTuple):
@@ -57,7 +63,7 @@ class Aid:
     another thread, and `failed` hears of a picture that costs its rows; `between` is called between
     the layers of the model, and while a picture is waited for."""
 
-    opened: Callable[[str], Future[Image | NDArray[np.float32]]]
+    opened: Callable[[str], Future[Opened]]
     failed: Callable[[str, Exception], None]
     between: Between
 
@@ -107,6 +113,11 @@ class Measure:
     def finish(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> None:
         """Do what there is to be done then. Raises as `compute`."""
 
+    def finish_aside(self, _done: Callable[[], None]) -> str:
+        """Begin what there is to be done then without a model, on a thread of its own, which calls
+        `done`; returns what that is in a few words, empty where it is nothing."""
+        return ""
+
     def _features(
         self, engine: AnyEngine, image_keys: Iterable[str], aid: Aid
     ) -> dict[str, torch.Tensor]:
@@ -116,8 +127,7 @@ class Measure:
         found = {wanted[key]: features for key, features in stored.items()}
         missing = [key for key in wanted.values() if key not in found]
 
-        def encode(keys: Sequence[str]) -> None:
-            pictures = [wait_for(opening[key], aid.between) for key in keys]
+        def encode(keys: Sequence[str], pictures: Sequence[Opened]) -> None:
             if isinstance(engine, RetrievalEngine):
                 encoded = engine.embed_images(pictures, aid.between)
             else:
@@ -126,14 +136,7 @@ class Measure:
             self._put_features(new)
             found.update(new)
 
-        opening = {key: aid.opened(key) for key in missing}
-        try:
-            self._batches.run(
-                missing, encode, lambda key: key not in found, aid.failed, _room(engine)
-            )
-        finally:
-            for future in opening.values():
-                future.cancel()
+        self._with_pictures(engine, missing, aid, encode)
         return found
 
     def _fits(
@@ -146,20 +149,17 @@ class Measure:
             for key, texts in wanted.items()
         }
         left = {key: texts for key, texts in left.items() if texts}
-        opening = {key: aid.opened(key) for key in left}
-        done: set[str] = set()
 
-        def judge(keys: Sequence[str]) -> None:
+        def judge(keys: Sequence[str], pictures: Sequence[Opened]) -> None:
             began = time.monotonic()
-            seen = engine.see([wait_for(opening[key], aid.between) for key in keys], aid.between)
+            seen = engine.see(pictures, aid.between)
             pairs = [(at, text) for at, key in enumerate(keys) for text in left[key]]
             texts = list(dict.fromkeys(text for _, text in pairs))
             vectors = engine.project(self._features_of(engine, keys, seen, aid.between))
             near = similarity(vectors, engine.embed_texts(texts, aid.between))
             place = {text: at for at, text in enumerate(texts)}
             new: dict[tuple[str, str], Fit] = {}
-            for start in range(0, len(pairs), self.at_a_time):
-                some = pairs[start : start + self.at_a_time]
+            for some in self._pieces(pairs):
                 matches = engine.match(
                     seen[[at for at, _ in some]], [text for _, text in some], aid.between
                 )
@@ -167,16 +167,38 @@ class Measure:
                     new[keys[at], text] = Fit(match, float(near[at, place[text]]))
             self._store_fits(new, (time.monotonic() - began) / len(pairs))
             found.update(new)
-            done.update(keys)
+
+        self._with_pictures(engine, left, aid, judge)
+        return found
+
+    def _with_pictures(
+        self,
+        engine: AnyEngine,
+        keys: Iterable[str],
+        aid: Aid,
+        work: Callable[[Sequence[str], Sequence[Opened]], None],
+    ) -> None:
+        """Open pictures and call `work` with the keys of some and these, as many at a time as are
+        computed, until it has ended once with each but those that failed."""
+        opening = {key: aid.opened(key) for key in keys}
+        done: set[str] = set()
+
+        def do(some: Sequence[str]) -> None:
+            work(some, [wait_for(opening[key], aid.between) for key in some])
+            done.update(some)
 
         try:
             self._batches.run(
-                list(left), judge, lambda key: key not in done, aid.failed, _room(engine)
+                list(opening), do, lambda key: key not in done, aid.failed, _room(engine)
             )
         finally:
             for future in opening.values():
                 future.cancel()
-        return found
+
+    def _pieces(self, pairs: Sequence[tuple[int, str]]) -> Iterator[Sequence[tuple[int, str]]]:
+        """As many at a time as there are pictures."""
+        for start in range(0, len(pairs), self.at_a_time):
+            yield pairs[start : start + self.at_a_time]
 
     def _features_of(
         self, engine: RetrievalEngine, keys: Sequence[str], seen: torch.Tensor, between: Between
@@ -227,9 +249,13 @@ class Measure:
         self._keeping.keep(lambda: self._store.put_answers(stored))
 
     def _put_features(self, features: Mapping[str, torch.Tensor]) -> None:
+        self._put({(self._features_key(key), key): each for key, each in features.items()})
+
+    def _put(self, features: Mapping[tuple[str, str], torch.Tensor]) -> None:
+        """Store features by their key and their picture's."""
         from blip2_widget.run.features import pack
 
-        packed = [(self._features_key(key), key, pack(each)) for key, each in features.items()]
+        packed = [(*keys, pack(each)) for keys, each in features.items()]
         self._keeping.keep(lambda: self._store.put_features(packed))
 
     def _features_key(self, image_key: str) -> str:
@@ -241,23 +267,29 @@ class Measure:
         )
 
     def _fit_key(self, image_key: str, text: str) -> str:
+        return self._pair_key(image_key, text, _JUDGED)
+
+    def _pair_key(self, image_key: str, text: str, what: Mapping[str, str]) -> str:
         return answer_key(
             self._features_key(image_key),
             language=self._variant.language,
             prompt=text,
-            settings=_JUDGED,
+            settings=what,
             seed=None,
         )
 
 
 class Embedding(Measure):
-    """The Q-Former's features, of any checkpoint."""
+    """The Q-Former's features of pictures; of any checkpoint, unless they are projected."""
 
-    def __init__(self, *args: Any, pooled: bool = False, **options: Any) -> None:
-        """`pooled` keeps the mean over the query tokens alone."""
+    def __init__(
+        self, *args: Any, pooled: bool = False, projected: bool = False, **options: Any
+    ) -> None:
+        """`projected` makes them vectors to compare with those of texts. `pooled` keeps the mean
+        over the query tokens alone, of projected ones with length 1 again."""
         super().__init__(*args, **options)
-        self._pooled = pooled
-        #: Each picture's, by its key, in fp32.
+        self._pooled, self._projected = pooled, projected
+        #: What was found, in fp32, by what it is stored under, and that of each row.
         self._of: dict[str, NDArray[np.float32]] = {}
         self._key_of: dict[int, str] = {}
 
@@ -274,28 +306,96 @@ class Embedding(Measure):
         return found
 
     def stored(self, keys: Mapping[int, str]) -> set[int]:
-        if self._refresh:
+        if self._refresh or self._projected:  # which needs the model
             return set()
-        wanted = {self._features_key(key): key for key in keys.values() if key not in self._of}
-        self._take(
-            {wanted[key]: each for key, each in self._keeping.features(list(wanted)).items()}
-        )
+        wanted = {name: None for name in self._names(keys).values() if name not in self._of}
+        self._take(self._keeping.features(list(wanted)))
         return self._settle(keys)
 
     def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
-        self._take(self._features(engine, dict.fromkeys(keys.values()), aid))
+        features = self._features(engine, dict.fromkeys(keys.values()), aid)
+        if self._projected:
+            features = self._projections(cast("RetrievalEngine", engine), features, aid)
+        self._take({self._features_key(key): each for key, each in features.items()})
         self._settle(keys)
         return {}
 
-    def _take(self, features: Mapping[str, torch.Tensor]) -> None:
+    def _projections(
+        self, engine: RetrievalEngine, features: Mapping[str, torch.Tensor], aid: Aid
+    ) -> dict[str, torch.Tensor]:
+        found = {}
         for key, each in features.items():
+            try:
+                found[key] = engine.project(each[None])[0]
+            except Blip2Error as error:  # of this picture alone
+                aid.failed(key, error)
+        return found
+
+    def _take(self, features: Mapping[str, torch.Tensor]) -> None:
+        for name, each in features.items():
             of_one = each.float()
-            self._of[key] = (of_one.mean(dim=0) if self._pooled else of_one).numpy()
+            if self._pooled:
+                of_one = pooled(of_one[None])[0] if self._projected else of_one.mean(dim=0)
+            self._of[name] = of_one.numpy()
 
     def _settle(self, keys: Mapping[int, str]) -> set[int]:
-        settled = {row: key for row, key in keys.items() if key in self._of}
+        settled = {row: name for row, name in self._names(keys).items() if name in self._of}
         self._key_of |= settled
         return set(settled)
+
+    def _names(self, keys: Mapping[int, str]) -> dict[int, str]:
+        """What each row's features are stored under."""
+        return {row: self._features_key(key) for row, key in keys.items()}
+
+
+class MultimodalEmbedding(Embedding):
+    """The Q-Former's features of pictures that are each read together with a text, of a checkpoint
+    that matches."""
+
+    def __init__(self, *args: Any, texts: str | Sequence[str | None], **options: Any) -> None:
+        """`texts` is the text of all rows, or has each row's, None where there is none."""
+        super().__init__(*args, **options)
+        self._texts = texts
+
+    def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
+        matching = cast("RetrievalEngine", engine)
+        text_of = {row: self._text(row) for row in keys}
+        wrong = _wrong(matching, [text or "" for text in text_of.values()], [self._texts])
+        texts_of: dict[str, dict[str, None]] = {}
+        for row, text in text_of.items():
+            if text is not None and text not in wrong:
+                texts_of.setdefault(keys[row], {})[text] = None
+
+        def read(some: Sequence[str], pictures: Sequence[Opened]) -> None:
+            seen = matching.see(pictures, aid.between)
+            pairs = [(at, text) for at, key in enumerate(some) for text in texts_of[key]]
+            for piece in self._pieces(pairs):
+                places, texts = [at for at, _ in piece], [text for _, text in piece]
+                found = matching.multimodal_features(seen[places], texts, aid.between)
+                new = {
+                    (self._pair_key(some[at], text, _MULTIMODAL), some[at]): each
+                    for (at, text), each in zip(piece, found, strict=True)
+                }
+                self._put(new)
+                self._take({name: each for (name, _), each in new.items()})
+
+        self._with_pictures(matching, texts_of, aid, read)
+        self._settle(keys)
+        return {
+            row: "there is no text on this row" if text is None else wrong[text]
+            for row, text in text_of.items()
+            if text is None or text in wrong
+        }
+
+    def _text(self, row: int) -> str | None:
+        return self._texts if isinstance(self._texts, str) else self._texts[row]
+
+    def _names(self, keys: Mapping[int, str]) -> dict[int, str]:
+        return {
+            row: self._pair_key(key, text, _MULTIMODAL)
+            for row, key in keys.items()
+            if (text := self._text(row)) is not None
+        }
 
 
 class Matching(Measure):
@@ -314,14 +414,7 @@ class Matching(Measure):
 
     def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
         matching = cast("RetrievalEngine", engine)
-        wrong: dict[str, str] = {}
-        for text in dict.fromkeys(text for row in keys for text in self._of(row)):
-            try:
-                matching.check(text)
-            except Blip2Error as error:
-                if text in self._texts:  # on every row
-                    raise
-                wrong[text] = str(error)
+        wrong = _wrong(matching, (text for row in keys for text in self._of(row)), self._texts)
         wanted: dict[str, dict[str, None]] = {}
         for row, key in keys.items():
             wanted.setdefault(key, {}).update(
@@ -345,6 +438,22 @@ class Matching(Measure):
                 else:
                     of_text[row] = fit
         return settled
+
+
+def _wrong(
+    engine: RetrievalEngine, texts: Iterable[str], everywhere: Collection[object]
+) -> dict[str, str]:
+    """What is wrong with those texts that cannot be read. Raises Blip2Error where one of these
+    stands `everywhere`."""
+    wrong: dict[str, str] = {}
+    for text in dict.fromkeys(texts):
+        try:
+            engine.check(text)
+        except Blip2Error as error:
+            if text in everywhere:
+                raise
+            wrong[text] = str(error)
+    return wrong
 
 
 def _room(engine: AnyEngine) -> Callable[[], None]:

@@ -1,12 +1,10 @@
 """A run: prompts over the rows of a column, from pictures to answers.
 
-Rows are known by their number throughout, never by their place in a batch. All computing is
-done in `step`, on the worker's thread; everything else may be called from any thread.
+Rows are known by their number throughout, never by their place in a batch.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -22,31 +20,19 @@ from blip2_widget.model import (
     GenerationSettings,
     Located,
     ModelManager,
-    Resident,
     Variant,
 )
 from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
-from blip2_widget.run.cells import Cell, CellGrid, Progress, Prompt, RunState, Task
+from blip2_widget.run.cells import Cell, CellGrid, Prompt, Task
 from blip2_widget.run.outcomes import failure, several
 from blip2_widget.run.pictures import Picture, Pictures
 from blip2_widget.run.queue import Queue
+from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store, StoredAnswer
 
-#: Rows looked up in the store in one step before any picture is opened.
-LOOK_UP_ROWS = 2000
-#: Tasks in a run's first chunk. Each later one has twice as many, up to two batches of answers, so
-#: that the first answers come soon and the many come fast.
-FIRST_CHUNK = 4
-#: The most while there is no model to say how many it takes, since all were stored.
-UNMEASURED_CHUNK = 64
 #: Seconds between two looks at what is being written.
 _HEAR_INTERVAL = 0.1
-
-#: Called with the numbers of the rows that changed, from whichever thread changed them.
-Listener = Callable[[Iterable[int]], None]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -64,7 +50,7 @@ class Chunk:
     wanted: dict[Task, Wanted] = field(default_factory=dict)
 
 
-class Run:
+class Run(Work):
     """Prompts over a column's rows. `start` queues it; then the cells fill in."""
 
     def __init__(
@@ -88,75 +74,44 @@ class Run:
         rows: Collection[int] | None = None,
         beside: Pictures | None = None,
         question_form: str | None = None,
+        choices_of: Callable[[int], tuple[str, ...]] | None = None,
     ) -> None:
         """`texts` has each prompt's text, or its text on each row. Only `rows` are answered, where
         they are given. Questions are put in the `question_form`, with {} for the question, or in
         the family's own. `beside` are the pictures of another run over this column. With `refresh`
         stored answers are computed again; where `imports`, those that came from elsewhere are
         taken before them. What the `better` variants answered is taken too.
+        `choices_of` gives a row's own choices, or raises the Blip2Error that its answers fail with.
         `batch_size` counts answers; None takes one that suits the device and its memory."""
-        self.column = column
+        self._grid = CellGrid(prompts, texts, len(column.values), rows)
+        super().__init__(
+            column,
+            self._grid.asked,
+            title=title,
+            located=located,
+            variant=variant,
+            manager=manager,
+            store=store,
+            worker=worker,
+            batch_size=batch_size,
+            limits=limits,
+            beside=beside,
+        )
+        self._lock = self._grid.lock  # one for both, since each change is of both
         self.prompts = list(prompts)
-        self.title = title
-        self.located = located
-        self.variant = variant
         self.settings = settings
-        self._grid = CellGrid(self.prompts, texts, len(column.values), rows)
-        self.pictures = Pictures(column, store, limits, beside)
-        self._manager = manager
-        self._store = store
         self._answers = Answers(located, variant, settings, store, refresh, better, question_form)
-        self._worker = worker
-        self._batch_size = batch_size
-        self._chunk_size = batch_size or FIRST_CHUNK
+        self._choices_of = choices_of
         self._refresh = refresh
         self._imports = imports and not refresh
         self._supersedes = imports and refresh
-        self._lock = self._grid.lock
-        self._finished = threading.Event()
-        self._cancel = threading.Event()
         self._pending = Queue(len(self.prompts))
         self._urgent = Queue(len(self.prompts))
         self._parked: dict[bool, Chunk] = {}
-        #: How many of the asked rows were looked up before any picture is opened.
-        self._looked_up = len(self._grid.asked)
         self._stopping: set[Task] = set()
-        self._resident: Resident | None = None
-        self._engine: Engine | None = None
         self._heard_at = 0.0
-        self._listeners: list[Listener] = []
-        self._computed = 0
-        self._state: RunState = "waiting"
-        self._note = ""
-        self._failure: Blip2Error | None = None
-        self._started = time.monotonic()
-        self._computing_since: float | None = None
-        self._took: float | None = None
 
     # --- for the person ---------------------------------------------------------------------
-
-    def start(self) -> Run:
-        """Queue every cell."""
-        with self._lock:
-            self._grid.set_untouched("waiting")
-            self._pending.set_rows(self._grid.asked)
-            if not self._refresh:
-                self._looked_up = 0
-            self._started = time.monotonic()
-        # Looking up is quick and goes first: what is stored waits for no other run.
-        self._worker.submit(self, urgent=True)
-        self._worker.submit(self)
-        return self
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is left to do; False after `timeout` seconds.
-
-        Raises the Blip2Error that stopped the run, if one did.
-        """
-        finished = self._finished.wait(timeout)
-        if self._failure is not None:
-            raise self._failure
-        return finished
 
     def cancel(self) -> None:
         """Stop after the decoding step under way; answers that are there stay."""
@@ -166,13 +121,13 @@ class Run:
             left = self._pending.clear() + self._urgent.clear()
             left += [task for chunk in self._parked.values() for task in chunk.tasks]
             self._parked.clear()
-            self._looked_up = len(self._grid.asked)
+            self._looked_up = len(self._rows)
             self._stopping = set(self._grid.tasks(None, "running"))
             self.pictures.leave()
             self._grid.set(left, "cancelled")
             all_left = self._grid.set_untouched("cancelled")
             self._finish_if_idle()
-        self._announce(self._grid.asked if all_left else {task.row for task in left})
+        self._announce(self._rows if all_left else {task.row for task in left})
 
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture anew, ahead of everything that is queued."""
@@ -189,63 +144,24 @@ class Run:
             tasks = [self._grid.reopen(task) for task in failed]
             untouched = rows is None and self._grid.set_untouched("waiting")
             if untouched:
-                self._pending.set_rows(self._grid.asked)
+                self._pending.set_rows(self._rows)
             self._requeue(tasks, urgent=rows is not None, anyway=untouched)
-
-    def count_stored(self) -> int:
-        """How many answers the store has for files that were seen before; opens no picture."""
-        with self._lock:
-            self._looked_up = 0
-        while self._is_looking_up:
-            self._look_up_known_files()
-        return self._grid.counts["done"]
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call `listener` whenever rows change, or with no rows when only the progress does."""
-        self._listeners.append(listener)
 
     def cell(self, row: int, prompt: int) -> Cell:
         """What was asked of a row under a prompt, and what came of it, now."""
         return self._grid.cell(row, prompt)
 
-    @property
-    def progress(self) -> Progress:
-        """How far the run is, now."""
-        with self._lock:
-            counts, left = self._grid.counts, self._grid.open
-            total = counts.total() - counts["unasked"]
-            seconds = time.monotonic() - self._started if self._took is None else self._took
-            rate = None
-            if self._computing_since is not None and self._computed:
-                rate = self._computed / max(self._started + seconds - self._computing_since, 1e-6)
-            return Progress(
-                state=self._state,
-                note=self._note,
-                done=counts["done"] + counts["error"],
-                total=total,
-                failed=counts["error"],
-                cached=self._grid.cached,
-                rate=rate,
-                seconds_left=left / rate if rate and self._state == "running" else None,
-                seconds=seconds,
-                model=self.located.checkpoint.label,
-                variant=self.variant.name,
-            )
-
     # --- on the worker's thread ---------------------------------------------------------------
 
-    def step(self, urgent: bool) -> bool:
-        """One look-up, or one chunk; True if the worker should come back."""
-        try:
-            return self._step(urgent)
-        except Exception as error:  # a defect must not end the thread that serves every run
-            _log.exception("a run failed")
-            self._fail(Blip2Error(f"the run stopped: {type(error).__name__}: {error}"))
-            return False
+    def _queue_all(self) -> None:
+        self._grid.set_untouched("waiting")
+        self._pending.set_rows(self._rows)
+        if not self._refresh:
+            self._looked_up = 0
 
     def _step(self, urgent: bool) -> bool:
         if self._is_looking_up and not (urgent and self._has_typed()):
-            self._look_up_known_files()
+            self._look_up()
             return True
         chunk = self._take(urgent)
         if chunk is None:
@@ -297,7 +213,9 @@ class Run:
         if chunk.is_open:
             return
         rows = dict.fromkeys(task.row for task in chunk.tasks)
-        chunk.pictures = self.pictures.open(rows, chunk.urgent, partial(self._between, chunk))
+        chunk.pictures = self.pictures.open(
+            rows, chunk.urgent, partial(self._between, chunk.cancel, chunk.urgent)
+        )
         for task in chunk.tasks:
             picture = chunk.pictures.get(task.row)
             if picture is not None and picture.error is not None:
@@ -310,44 +228,32 @@ class Run:
         chunk.wanted = self._give_stored(chunk.tasks)
         chunk.is_open = True
 
-    def _between(self, chunk: Chunk) -> None:
-        """What happens in the middle of a chunk's work: it ends, or gives way."""
-        if chunk.cancel.is_set() or self._worker.is_closing:
-            raise Cancelled
-        if not chunk.urgent:
-            self._worker.give_way()
-
-    @property
-    def _is_looking_up(self) -> bool:
-        return self._looked_up < len(self._grid.asked)
-
-    def _look_up_known_files(self) -> None:
-        """Give out stored answers of files that were seen before, opening none of them."""
-        with self._lock:
-            rows = self._grid.asked[self._looked_up : self._looked_up + LOOK_UP_ROWS]
-            self._looked_up += len(rows)
-        self.pictures.look_up(rows)
-        self._give_stored(self._grid.tasks(rows, "waiting"))
+    def _look_up(self) -> None:
+        self._give_stored(self._grid.tasks(self._next_known(LOOK_UP_ROWS), "waiting"))
 
     def _give_stored(self, tasks: Iterable[Task]) -> dict[Task, Wanted]:
         """Answer from the store what is there; returns what is not and whose picture is known."""
+        wanted: dict[Task, Wanted] = {}
+        wrong: set[int] = set()
         with self._lock:  # no prompt may change between a task's check and the reading of it
-            wanted = {
-                task: self._answers.want(key, cell.prompt, cell.kind)
-                for task in tasks
+            for task in tasks:
                 # Read once: another run beside this one may forget it meanwhile.
-                for key, cell in [
-                    (self.pictures.keys.get(task.row), self._grid.cell(task.row, task.prompt))
-                ]
-                if key is not None and self._grid.is_open(task)
-            }
+                key, cell = self.pictures.keys.get(task.row), self._grid.cell(task.row, task.prompt)
+                if key is None or not self._grid.is_open(task):
+                    continue
+                try:
+                    own = None if self._choices_of is None else self._choices_of(task.row)
+                    wanted[task] = self._answers.want(key, cell.prompt, cell.kind, own)
+                except Blip2Error as error:  # what cannot be ranked
+                    self._grid.fail(task, str(error), "choices")
+                    wrong.add(task.row)
         stored = self._answers.stored(wanted.values())
         self._give_imported(wanted, stored)
         given = {task for task, want in wanted.items() if want in stored}
         for task in given:
             answer = stored[wanted[task]]
-            self._answer(task, answer, cached=True, at=answer.created_at)
-        self._announce({task.row for task in given})
+            self._answer(task, answer, wanted[task].choices, cached=True, at=answer.created_at)
+        self._announce({task.row for task in given} | wrong)
         return {
             task: want
             for task, want in wanted.items()
@@ -387,29 +293,11 @@ class Run:
                 given.add(task)
         self._announce({task.row for task in given})
 
-    def _loaded_engine(self, urgent: bool) -> Engine | None:
-        """The engine if it is loaded; else None, and this run is queued again once it is."""
-        resident = self._resident or self._manager.hold(self.located, self.variant, self._hear)
-        self._resident, future = resident, resident.future
-        if not future.done():
-            with self._lock:
-                self._state = "loading"
-            future.add_done_callback(lambda _: self._worker.submit(self, urgent=urgent))
-            return None
-        try:
-            engine = future.result()
-        except Blip2Error as error:
-            self._fail(error)
-            return None
-        with self._lock:
-            self._state, self._note = "running", ""
-            self._computing_since = self._computing_since or time.monotonic()
-        if engine is not self._engine:
-            self._engine, self.pictures.prepare = engine, engine.prepare
-            self._answers.set_batch_sizes(
-                suitable_sizes(engine, self.variant, self.settings, self._batch_size)
-            )
-        return engine
+    def _set_batch_sizes(self, engine: Engine) -> None:
+        """What fits the device and its memory, or what was asked for."""
+        self._answers.set_batch_sizes(
+            suitable_sizes(engine, self.variant, self.settings, self._batch_size)
+        )
 
     def _park(self, chunk: Chunk, urgent: bool) -> None:
         """Keep a chunk until the model is there, unless it was cancelled meanwhile."""
@@ -420,10 +308,6 @@ class Run:
             else:
                 self._parked[urgent] = chunk
         self._announce({task.row for task in chunk.tasks})
-
-    def _hear(self, line: str) -> None:
-        self._note = line
-        self._announce(())
 
     def _compute(self, engine: Engine, chunk: Chunk) -> None:
         """Compute what a chunk wants; what was done by then stays, whatever comes between."""
@@ -444,7 +328,7 @@ class Run:
                 chunk.wanted.values(),
                 lambda key: self.pictures.image(rows[key], key, chunk.pictures, chunk.urgent),
                 reports,
-                partial(self._between, chunk),
+                partial(self._between, chunk.cancel, chunk.urgent),
                 remember=chunk.urgent,
             )
         except Cancelled:
@@ -456,22 +340,25 @@ class Run:
         for task in left:
             self._grid.fail(task, "no answer came; try again", "model")
         self._announce({task.row for task in left})
-        if not chunk.urgent and self._batch_size is None:
-            most = UNMEASURED_CHUNK if self._engine is None else 2 * self._answers.at_a_time
-            self._chunk_size = min(2 * self._chunk_size, most)
+        if not chunk.urgent:
+            self._grow(self._answers.at_a_time)
 
     def _settle(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], answers: Mapping[Wanted, Answer]
     ) -> None:
-        tasks = [(task, answer) for want, answer in answers.items() for task in tasks_of[want]]
+        tasks = [
+            (task, answer, want.choices)
+            for want, answer in answers.items()
+            for task in tasks_of[want]
+        ]
         if self._supersedes:  # before it is shown, as it is stored before that
             self._supersede({want: tasks_of[want] for want in answers})
         with self._lock:
             self._computed += len(tasks)
             now = time.time()
-            for task, answer in tasks:
-                self._answer(task, answer, cached=False, at=now)
-        self._announce({task.row for task, _ in tasks})
+            for task, answer, ranked in tasks:
+                self._answer(task, answer, ranked, cached=False, at=now)
+        self._announce({task.row for task, *_ in tasks})
 
     def _supersede(self, tasks_of: Mapping[Wanted, Sequence[Task]]) -> None:
         """What was computed anew is given from now on, and no imported text in its place."""
@@ -486,9 +373,15 @@ class Run:
         self._answers.supersede(asked)
 
     def _answer(
-        self, task: Task, answer: Answer | StoredAnswer, *, cached: bool, at: float
+        self,
+        task: Task,
+        answer: Answer | StoredAnswer,
+        ranked: tuple[str, ...],
+        *,
+        cached: bool,
+        at: float,
     ) -> None:
-        choices, others = several(answer, self.settings)
+        choices, others = several(answer, ranked)
         self._grid.answer(
             task,
             answer.text,
@@ -535,30 +428,16 @@ class Run:
             self.pictures.errors.pop(task.row, None)
         (self._urgent if urgent else self._pending).extend(tasks)
         if self._state in ("done", "cancelled", "failed"):
-            self._state, self._note, self._failure = "waiting", "", None
-            # The clock goes on from where it stood: what lay between was no work.
-            self._started, self._took = time.monotonic() - (self._took or 0.0), None
-            self._computing_since, self._computed = None, 0
-            self._finished.clear()
+            self._go_on()
         self._announce({task.row for task in tasks})
         self._worker.submit(self, urgent=urgent)
 
-    def _fail(self, error: Blip2Error) -> None:
-        """Stop the whole run: nothing of it can be computed."""
-        with self._lock:
-            self._failure = error  # before anything can tell a waiting thread that this has ended
-            self.cancel()
-            self._grid.set(self._grid.tasks(None, "waiting", "running"), "cancelled")
-            self._release()
-            self._end("failed", str(error))
-        self._announce(range(len(self.column.values)))
+    def _drop_what_is_left(self) -> None:
+        self.cancel()
+        self._grid.set(self._grid.tasks(None, "waiting", "running"), "cancelled")
 
     def _finish_if_idle(self) -> None:
-        if self._grid.open:
-            return
-        self.pictures.leave()
-        self._release()
-        if not self._finished.is_set():
+        if not self._grid.open and not self._finished.is_set():
             self._end("cancelled" if self._grid.counts["cancelled"] else "done")
 
     def _cancel_tasks(self, tasks: Iterable[Task]) -> None:
@@ -567,21 +446,12 @@ class Run:
         self._grid.set(tasks, "cancelled")
         self._announce(rows)
 
-    def _end(self, state: RunState, note: str = "") -> None:
-        self._state, self._note = state, note
-        self._took = time.monotonic() - self._started
-        self._finished.set()
-
-    def _release(self) -> None:
-        # A result that is kept must not keep a model that is unloaded.
-        resident, self._resident, self._engine = self._resident, None, None
-        self.pictures.prepare = None
-        if resident is not None:
-            self._manager.release(resident)
-
-    def _announce(self, rows: Iterable[int]) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(rows)
-            except Exception:  # one that shows the run must not end the thread that computes it
-                _log.exception("a listener failed")
+    def _counts(self) -> Counts:
+        counts = self._grid.counts
+        return Counts(
+            total=counts.total() - counts["unasked"],
+            done=counts["done"] + counts["error"],
+            failed=counts["error"],
+            cached=self._grid.cached,
+            left=self._grid.open,
+        )

@@ -242,8 +242,7 @@ class _Meteor:
 def _spice(tokens: Tokenized) -> Metric:
     from pycocoevalcap.spice import spice
 
-    models = (Path(spice.__file__).parent / "lib").glob("stanford-corenlp-*.jar")
-    if len(list(models)) < 2:  # the program's and its models', without which it would go for both
+    if not has_spice_models():  # without which it would go for them
         raise Blip2Error(
             "SPICE is left out, since its language models are not there; "
             "python -m pycocoevalcap.spice.get_stanford_models downloads them"
@@ -251,6 +250,14 @@ def _spice(tokens: Tokenized) -> Metric:
     _, parts = spice.Spice().compute_score(*_keyed(tokens))
     rows = np.array([row["All"]["f"] for row in parts], np.float64)
     return Metric.mean_of("SPICE", rows)
+
+
+def has_spice_models() -> bool:
+    """Whether Stanford's parser and its models, which SPICE needs, lie beside it."""
+    from pycocoevalcap.spice import spice
+
+    found = (Path(spice.__file__).parent / "lib").glob("stanford-corenlp-*.jar")
+    return len(list(found)) >= 2
 
 
 def _require() -> None:

@@ -69,14 +69,15 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class StoreStats:
-    """What the store holds. Bytes count features alone, and the file with all there is; `note` is
-    the store's."""
+    """What the store holds. `matches` are of texts and pictures. Bytes count features alone, and
+    the file with all there is; `note` is the store's."""
 
     path: str
     pictures: int
     features: int
     feature_bytes: int
     answers: int
+    matches: int
     imported: int
     reviews: int
     conversations: int
@@ -93,7 +94,7 @@ class StoreStats:
 
     def __str__(self) -> str:
         held = (
-            f"{self.answers} answers, {self.features} features "
+            f"{self.answers} answers, {self.matches} matches, {self.features} features "
             f"({self.feature_bytes / 1e6:.1f} MB) of {self.pictures} pictures; {self.said}; "
             f"the file takes {self.file_bytes / 1e6:.1f} MB"
         )
@@ -267,7 +268,10 @@ class Store:
         """How much is stored, counted now."""
         rows = self._access.rows
         ((count, size),) = rows("SELECT count(*), coalesce(sum(nbytes), 0) FROM features")
-        ((answers,),) = rows("SELECT count(*) FROM answers")
+        ((answers, matches),) = rows(
+            "SELECT count(*), count(*) FILTER (WHERE json_extract(settings, '$.kind') = 'match') "
+            "FROM answers"
+        )
         ((pictures,),) = rows(
             "SELECT count(*) FROM (SELECT image_key FROM features "
             "UNION SELECT image_key FROM answers)"
@@ -281,7 +285,8 @@ class Store:
             pictures=pictures,
             features=count,
             feature_bytes=size,
-            answers=answers,
+            answers=answers - matches,
+            matches=matches,
             imported=imported,
             reviews=reviews,
             conversations=conversations,

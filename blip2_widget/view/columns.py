@@ -105,7 +105,7 @@ class FrameColumns:
 
     def values(self, row: int) -> list[str | None]:
         """A row's values as texts, cut to a length that can be shown; None for a missing one."""
-        found = [as_text(each.at(row)) for each in self._sources.values()]
+        found = [_shown(each, each.at(row)) for each in self._sources.values()]
         return [None if text is None else text[:_LONGEST] for text in found]
 
     def texts(self, name: str) -> Iterator[str | None]:
@@ -178,6 +178,13 @@ def number_text(number: float) -> str:
     if math.isfinite(number) and number.is_integer() and abs(number) < 1e15:
         return str(int(number))
     return f"{number:.6g}"
+
+
+def _shown(source: _Source, value: Any) -> str | None:
+    """A value as a tile shows it: of what was computed the first three digits say enough."""
+    if isinstance(source, _Computed) and value is not None and math.isfinite(value) and value % 1:
+        return f"{value:.3g}"
+    return as_text(value)
 
 
 def _as_number(value: Any) -> float:

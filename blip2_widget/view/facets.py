@@ -11,10 +11,9 @@ from blip2_widget.view.query import Query
 from blip2_widget.view.table import Table
 from blip2_widget.view.values import Floats, Mask, Numbers
 
-#: The most values that are told, the bins of a histogram, and how many whole numbers are values.
+#: The most values that are told, and the bins of a histogram.
 _MOST = 50
 _BINS = 20
-_FEW = 20
 
 
 def facets(table: Table, keys: Iterable[str], query: Query) -> list[dict[str, Any]]:
@@ -36,7 +35,7 @@ def facets(table: Table, keys: Iterable[str], query: Query) -> list[dict[str, An
 def _facet(table: Table, key: str, rows: Mask | None) -> dict[str, Any]:
     values = table.values(key)
     facet = {"key": key, "label": table.label(key), "values": [], "bins": []}
-    if isinstance(values, Numbers) and not _are_few_whole(values):
+    if isinstance(values, Numbers) and not values.are_few_whole():
         array = values.among(rows)
         finite = array[np.isfinite(array)]
         distinct = len(np.unique(finite))
@@ -44,15 +43,6 @@ def _facet(table: Table, key: str, rows: Mask | None) -> dict[str, Any]:
     found, distinct = values.frequent(rows, _MOST)
     counted = [{"value": value, "count": count} for value, count in found]
     return facet | {"kind": "values", "distinct": distinct, "values": counted}
-
-
-def _are_few_whole(numbers: Numbers) -> bool:
-    """Whether the column holds whole numbers, few enough to be told one by one."""
-    there = numbers.array[~np.isnan(numbers.array)]
-    if not np.isfinite(there).all() or not (there == np.floor(there)).all():
-        return False
-    # Most columns of many numbers show it at once.
-    return len(np.unique(there[:1000])) <= _FEW and len(np.unique(there)) <= _FEW
 
 
 def _bins(array: Floats) -> list[dict[str, Any]]:

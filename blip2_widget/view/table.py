@@ -24,6 +24,8 @@ _OF_ROWS = ("label", "row", "error", "copies", "agreement")
 _OF_ANSWERS = ("answer", "state", "confidence", "review")
 _OF_ANSWER = re.compile(f"({'|'.join(_OF_ANSWERS)}):([0-9]{{1,9}})")
 _COLUMN = "column:"
+#: Of the models' own answers to two prompts.
+_OF_TWO = re.compile("agreement:([0-9]{1,9}),([0-9]{1,9})")
 
 #: No key of queries, as its space tells: by what equal pictures are known.
 _PICTURE = "equal pictures"
@@ -193,6 +195,9 @@ class Table:
             return self._texts(lambda row: _truth(rows.picture_error(row) is not None))
         if key == "agreement":
             return self._texts(self._agreement)
+        two = _OF_TWO.fullmatch(key)
+        if two is not None and max(map(int, two.groups())) < len(self.rows.prompts):
+            return self._texts(partial(self._agreement_of, *map(int, two.groups())))
         raise unknown("key", key, self.keys)
 
     def _column(self, name: str) -> Values:
@@ -216,11 +221,12 @@ class Table:
     def _agreement(self, row: int) -> str | None:
         """Whether all answers of a row are the same, but for case and spaces at their ends; None
         where there are not several, or one is still to come."""
-        answers = {_answer(self.rows, at, row) for at in range(len(self.rows.prompts))}
-        if None in answers or len(self.rows.prompts) < 2:
-            return None
-        texts = {each.strip().casefold() for each in answers if each is not None}
-        return "same" if len(texts) == 1 else "different"
+        answers = [_answer(self.rows, at, row) for at in range(len(self.rows.prompts))]
+        return _sameness(answers) if len(answers) > 1 else None
+
+    def _agreement_of(self, one: int, other: int, row: int) -> str | None:
+        """The same of the models' own answers to two prompts, which corrections do not change."""
+        return _sameness([self.rows.cell(row, at).answer for at in (one, other)])
 
     # --- texts ------------------------------------------------------------------------------------
 
@@ -251,6 +257,13 @@ class Table:
                 yield cell.error
             if review is not None and review.text:
                 yield review.text
+
+
+def _sameness(answers: Sequence[str | None]) -> str | None:
+    if None in answers:
+        return None
+    texts = {each.strip().casefold() for each in answers if each is not None}
+    return "same" if len(texts) == 1 else "different"
 
 
 def _truth(value: bool) -> str:

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 #: Longer texts are cut, as they are shown.
 LONGEST = 200
+#: So many different whole numbers are values to choose from, and not a range.
+_FEW = 20
 
 _DIGITS = re.compile("[0-9]+")
 
@@ -204,6 +206,14 @@ class Numbers:
     def among(self, rows: Mask | None) -> Floats:
         """The numbers of these rows; None is all of them."""
         return self.array if rows is None else self.array[rows]
+
+    def are_few_whole(self) -> bool:
+        """Whether they are whole numbers, few enough to be told one by one."""
+        there = self.array[~np.isnan(self.array)]
+        if not np.isfinite(there).all() or not (there == np.floor(there)).all():
+            return False
+        # Most columns of many numbers show it at once.
+        return len(np.unique(there[:1000])) <= _FEW and len(np.unique(there)) <= _FEW
 
     def sorting(self, rows: Ints, descending: bool) -> Floats:
         """Numbers by which these rows sort; a missing one comes last either way."""

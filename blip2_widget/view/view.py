@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.view.colours import Bytes, colours
 from blip2_widget.view.columns import FrameColumns
 from blip2_widget.view.facets import facets
 from blip2_widget.view.query import Query
@@ -147,6 +148,10 @@ class View:
     def facets(self, keys: Iterable[str]) -> list[dict[str, Any]]:
         """The values under these keys among the rows shown, as the page knows them."""
         return facets(self._table, keys, self._state.query)
+
+    def colours(self, key: str) -> tuple[dict[str, Any], Bytes]:
+        """What rows are coloured by under a key, as the page knows it, and a byte for each row."""
+        return colours(self._table, key)
 
     def duplicates(self, row: int) -> int:
         """How many other rows hold the same picture, of those that are known."""

@@ -1,6 +1,6 @@
 import { count } from "./format";
 import type { Cell, Prompt, Review, ReviewRequest, Row } from "./protocol";
-import { promptLabel } from "./query";
+import { promptLabel, twinName } from "./query";
 
 /** What a person can say of an answer. */
 export type Action = ReviewRequest["action"];
@@ -8,6 +8,12 @@ export type Action = ReviewRequest["action"];
 /** What an answer says: a person's text counts before the model's. Null where there is none. */
 export function wordsOf({ state, answer, review }: Cell): string | null {
   return review?.text ?? (state === "done" ? answer : null);
+}
+
+/** What an answer was scored against: "red ×7 · dark red ×3"; empty where it was not. */
+export function referencesOf({ references = [], further = 0 }: Cell): string {
+  const all = references.map(([text, times]) => (times > 1 ? `${text} ×${count(times)}` : text));
+  return [...all, ...(further > 0 ? [`${count(further)} more`] : [])].join(" · ");
 }
 
 /** Whether a row's answers are not all the same, but for case and spaces at their ends. */
@@ -22,8 +28,14 @@ export function nameOf(row: Row | null, position: number, prompts: readonly Prom
   if (row.error) return `${row.label}; ${row.error}`;
   const answers = row.cells.map((cell, k) => {
     const { prompt, review } = cell;
-    const of = row.cells.length > 1 ? `${prompt || promptLabel(prompts[k], k)}: ` : "";
-    const said = [review?.status, review?.flagged ? "flagged" : null];
+    const name = twinName(prompts, k) || prompt || promptLabel(prompts[k], k);
+    const of = row.cells.length > 1 ? `${name}: ` : "";
+    const right = referencesOf(cell);
+    const said = [
+      review?.status,
+      review?.flagged ? "flagged" : null,
+      right ? `reference: ${right}` : null,
+    ];
     return [of + (wordsOf(cell) || outcomeOf(cell)), ...said].filter(Boolean).join(", ");
   });
   return [row.label, ...answers].join("; ");

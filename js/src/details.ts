@@ -93,6 +93,8 @@ export class Details {
   readonly #drafts = new Map<number, Signal<string>>();
   readonly #edits = new Map<number, Signal<TurnEdit | null>>();
   readonly #codes = new Map<number, Signal<readonly string[]>>();
+  /** What measures the pictures, as a line for a cell; empty where nothing does. */
+  readonly measured = signal("");
   readonly #corrections = new Map<string, Signal<string | null>>();
 
   constructor(send: (request: Request) => boolean) {
@@ -357,6 +359,7 @@ export class Details {
       case "codes":
         this.offline.value = false;
         entryOf<number, readonly string[]>(this.#codes, message.row, []).value = message.codes;
+        this.measured.value = message.measured;
         return true;
       case "chat":
         batch(() => {

@@ -18,6 +18,13 @@ export function percent(probability: number): string {
   return probability > 0 && share === 0 ? "<1 %" : `${share} %`;
 }
 
+/** A share of many: "92.4 %", and 100 % only where it is all of them. */
+export function share(value: number): string {
+  const words = (100 * value).toFixed(1);
+  if (value < 1 && words === "100.0") return ">99.9 %";
+  return `${words.replace(/\.0$/, "")} %`;
+}
+
 /** A duration with as much detail as a person wants: "0.4 s", "42 s", "3 min 20 s", "2 h 5 min". */
 export function duration(seconds: number): string {
   if (seconds < 0.95) return `${Math.max(0.1, Math.round(seconds * 10) / 10)} s`;
@@ -59,10 +66,18 @@ export function next({ state, failed }: Progress): string {
   return state === "done" && failed > 0 ? "Retry errors" : "";
 }
 
+/** What is done with what a run counts, and what is being done. */
+const WORDS = {
+  answers: ["answered", "Answering"],
+  pictures: ["measured", "Measuring"],
+  "answers and pictures": ["done", "Working on"],
+} as const;
+
 /** The line beside the bar, without the errors, which stand on their own. */
 export function status(progress: Progress, rowCount: number): string {
   const { state, note, done, total, failed, cached } = progress;
-  const answered = count(Math.max(0, done - failed));
+  const word = WORDS[progress.counted][0];
+  const settled = count(Math.max(0, done - failed));
   const store = cached > 0 ? `${count(cached)} from the store` : "";
   const parts: string[] = [];
   switch (state) {
@@ -86,13 +101,13 @@ export function status(progress: Progress, rowCount: number): string {
     case "done":
       parts.push(
         progress.seconds === null
-          ? `${answered} answered`
-          : `${answered} answered in ${duration(progress.seconds)}`,
+          ? `${settled} ${word}`
+          : `${settled} ${word} in ${duration(progress.seconds)}`,
         store,
       );
       break;
     case "cancelled":
-      parts.push(`cancelled · ${answered} of ${count(total)} answered`, store);
+      parts.push(`cancelled · ${settled} of ${count(total)} ${word}`, store);
       break;
     case "failed":
       parts.push(note || "the run failed");
@@ -105,13 +120,14 @@ export function status(progress: Progress, rowCount: number): string {
 export function announcement(progress: Progress): string {
   const { state, done, total, failed } = progress;
   const errors = failed ? `, ${plural(failed, "error")}` : "";
+  const [word, doing] = WORDS[progress.counted];
   switch (state) {
     case "running":
-      return `Answering ${count(total)}.`;
+      return `${doing} ${count(total)}.`;
     case "done":
-      return `Done: ${count(done - failed)} answered${errors}.`;
+      return `Done: ${count(done - failed)} ${word}${errors}.`;
     case "cancelled":
-      return `Cancelled: ${count(done - failed)} of ${count(total)} answered${errors}.`;
+      return `Cancelled: ${count(done - failed)} of ${count(total)} ${word}${errors}.`;
     case "failed":
       return `Failed: ${progress.note}`;
     default:

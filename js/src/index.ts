@@ -7,6 +7,8 @@ import "./styles/promptbar.css";
 import "./styles/review.css";
 import "./styles/facets.css";
 import "./styles/table.css";
+import "./styles/agreement.css";
+import "./styles/map.css";
 import "./styles/contrast.css";
 
 /**

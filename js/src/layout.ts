@@ -15,6 +15,8 @@ export interface Measure {
   size?: number;
   /** How many columns of the frame stand under the pictures. */
   valueCount?: number;
+  /** How many prompts' answers have a line of references under them. */
+  scoredCount?: number;
 }
 
 export interface Layout {
@@ -46,7 +48,8 @@ const BORDER = 1;
 
 /** The place of everything in a gallery of this width. */
 export function layoutOf(measure: Measure): Layout {
-  const { width, fontSize, rowCount, promptCount, size = 1, valueCount = 0 } = measure;
+  const { width, fontSize, rowCount, promptCount, size = 1 } = measure;
+  const { valueCount = 0, scoredCount = 0 } = measure;
   const gap = width < 480 ? 10 : 14;
   const usual = (width < 480 ? 11.5 : width < 1100 ? 15.5 : 17) * fontSize;
   const narrowest = Math.min(width, usual * size);
@@ -56,7 +59,7 @@ export function layoutOf(measure: Measure): Layout {
     Math.min(240 * Math.max(1, size), Math.max(120 * Math.min(1, size), tileWidth * 0.72)),
   );
 
-  const cells = Math.max(1, promptCount);
+  const cells = promptCount;
   // A caption is some fifty letters: two lines, or three of a narrow tile.
   const answerLines = cells > 3 ? 1 : cells === 1 && tileWidth < 200 ? 3 : 2;
   const labelHeight = Math.round(fontSize * 1.5);
@@ -65,9 +68,9 @@ export function layoutOf(measure: Measure): Layout {
   const cellHeight = promptHeight + answerLines * answerHeight;
   const body =
     2 * TILE_PADDING +
-    (1 + valueCount) * labelHeight +
+    (1 + valueCount + scoredCount) * labelHeight +
     cells * cellHeight +
-    (cells - 1) * CELL_GAP +
+    Math.max(0, cells - 1) * CELL_GAP +
     CELL_GAP / 2;
   const tileHeight = 2 * BORDER + pictureHeight + body;
 
@@ -89,9 +92,12 @@ export function layoutOf(measure: Measure): Layout {
 }
 
 /** The place of everything in a table: its rows are tiles of which there is one in a line. */
-export function tableOf({ width, fontSize, rowCount, size = 1 }: Measure): Layout {
-  // Two lines of text, or a picture.
-  const tileHeight = Math.round(fontSize * Math.max(3.5, 4 * size)) + 1;
+export function tableOf(measure: Measure): Layout {
+  const { width, fontSize, rowCount, size = 1, scoredCount = 0 } = measure;
+  const labelHeight = Math.round(fontSize * 1.5);
+  // Two lines of text and one of references, or a picture.
+  const least = Math.round(fontSize * 3.5) + (scoredCount > 0 ? labelHeight : 0);
+  const tileHeight = Math.max(least, Math.round(fontSize * 4 * size)) + 1;
   const answerHeight = Math.round(fontSize * 1.4);
   const pictureHeight = tileHeight - 9;
   return {
@@ -102,10 +108,13 @@ export function tableOf({ width, fontSize, rowCount, size = 1 }: Measure): Layou
     tileHeight,
     pictureWidth: Math.round(pictureHeight * 1.4),
     pictureHeight,
-    labelHeight: Math.round(fontSize * 1.5),
+    labelHeight,
     promptHeight: 0,
     answerHeight,
-    answerLines: Math.max(2, Math.floor((tileHeight - 8) / answerHeight)),
+    answerLines: Math.max(
+      2,
+      Math.floor((tileHeight - 8 - (scoredCount > 0 ? labelHeight : 0)) / answerHeight),
+    ),
     total: rowCount * tileHeight,
   };
 }

@@ -15,19 +15,20 @@ export interface Prompt {
 /** Where a run is. `idle` is a gallery that was never run, `waiting` one queued behind another run. */
 export type RunState = "idle" | "waiting" | "loading" | "running" | "done" | "cancelled" | "failed";
 
-/** How far a run is. Counts are of answers: rows × prompts. */
+/** How far a run is. Counts are of answers, rows × prompts, or of pictures that are measured. */
 export interface Progress {
   state: RunState;
   /** One line for people: what is loading, or why the run failed. */
   note: string;
-  /** Answers that are settled, errors among them. */
+  counted: "answers" | "pictures" | "answers and pictures";
+  /** Those that are settled, errors among them. */
   done: number;
   total: number;
   /** How many of `done` are errors. */
   failed: number;
   /** How many of `done` came from the store. */
   cached: number;
-  /** Answers a second, once it is known. */
+  /** How many a second are computed, once it is known. */
   rate: number | null;
   seconds_left: number | null;
   /** How long the run took, once it has ended. */
@@ -50,7 +51,8 @@ export interface FrameColumn {
  * What is filtered and sorted by, as one text: `column:NAME` of the frame, `answer:K`, `state:K`,
  * `confidence:K` and `review:K` of the K-th prompt, `label`, `error` (whether the picture is broken),
  * `copies` (how many rows hold the same picture), `row` (the frame's order), and `agreement` ("same"
- * or "different": all answers of a row, a person's where there is one).
+ * or "different": all answers of a row, a person's where there is one), and `agreement:K,L` (the same
+ * of the models' own answers to the K-th and L-th prompt).
  */
 export type Key = string;
 
@@ -90,6 +92,29 @@ export interface History {
   redo: number;
 }
 
+/** How often the models' own answers to two prompts are the same, where both have `answered`. */
+export interface Agreement {
+  one: number;
+  other: number;
+  answered: number;
+  agree: number;
+  /** The 95 % interval of the share, from 0 to 1. */
+  low: number;
+  high: number;
+}
+
+/**
+ * A map of the pictures. `number` counts the maps that were asked for; `version` is 0 until the places
+ * are known, and then another one whenever they change.
+ */
+export interface MapState {
+  number: number;
+  version: number;
+  method: "pca" | "umap";
+  /** Why there is none, in one line; empty where there is one, or it is on its way. */
+  note: string;
+}
+
 /** The synced traits. They are saved with the notebook, so what is too long is cut in them. */
 export interface Traits {
   row_count: number;
@@ -106,6 +131,12 @@ export interface Traits {
   few_selected: number[];
   /** Whether the columns of answers are there to be compared: those that differ are marked. */
   comparing: boolean;
+  /** Where they are, each two of the first columns that have answers to the same rows. */
+  agreement: Agreement[];
+  /** The prompts whose answers were scored: references stand beside these. */
+  scored: number[];
+  /** Empty where nobody asked for a map. */
+  mapped: MapState | Record<string, never>;
   /**
    * 0 where title, prompts, columns and query are whole. Else the number of what is left out, which
    * `WholeRequest` asks for; another one whenever that changes.
@@ -135,10 +166,17 @@ export interface Cell {
   confidence: number | null;
   /** Where choices were ranked, the 20 most probable ones: their shares among all, from 0 to 1. */
   choices?: Candidate[];
+  /** Where it was scored, what it was scored against, the most frequent 20: counted, since several
+   * people may have said the same. `further` are how many different ones are left out. */
+  references?: Reference[];
+  further?: number;
   /** Where several answers were asked for, they and their probabilities, at most 20. */
   alternatives?: Candidate[];
   review: Review | null;
 }
+
+/** A right answer, or a caption by a person, and how many have given it. */
+export type Reference = [text: string, count: number];
 
 /** What the answer is, or might have been, and how probable it is; the most probable come first. */
 export type Candidate = [text: string, probability: number];
@@ -183,6 +221,12 @@ export interface RowsRequest {
 /** Page → kernel: send me what is left out of the traits. Answered by `WholeMessage`. */
 export interface WholeRequest {
   type: "whole";
+}
+
+/** Page → kernel: send me this row, wherever it stands. Answered by `RowMessage`. */
+export interface RowRequest {
+  type: "row";
+  row: number;
 }
 
 /** Page → kernel: where does this row stand in what is shown? Answered by `PlaceMessage`. */
@@ -313,6 +357,22 @@ export interface ChatStopRequest {
   row: number;
 }
 
+/**
+ * Page → kernel: this view shows the map from now on, or no longer. Answered by `MapMessage`, where
+ * there is a map, and from then on by a `MapMarksMessage` whenever what is shown or selected changes.
+ */
+export interface MapOpenRequest {
+  type: "map_open";
+  view: string;
+  open: boolean;
+}
+
+/** Page → kernel: what are rows coloured by under this key? Answered by `ColoursMessage`. */
+export interface ColoursRequest {
+  type: "colours";
+  key: Key;
+}
+
 /** Page → kernel: stop the run. */
 export interface CancelRequest {
   type: "cancel";
@@ -326,6 +386,9 @@ export interface CloseRequest {
 
 export type Request =
   | RowsRequest
+  | RowRequest
+  | MapOpenRequest
+  | ColoursRequest
   | WholeRequest
   | PlaceRequest
   | ThumbsRequest
@@ -352,6 +415,42 @@ export interface RowsMessage {
   version: number;
   start: number;
   rows: Row[];
+}
+
+/** Kernel → page: a row, in reply to `RowRequest`. */
+export interface RowMessage {
+  type: "row";
+  row: Row;
+}
+
+/**
+ * Kernel → page: where the rows lie on the map. The one buffer holds two numbers of 32 bits a row, x
+ * and y, NaN for a row that has no place.
+ */
+export interface MapMessage {
+  type: "map";
+}
+
+/** Kernel → page: in the one buffer a byte a row: 1 where it is shown, 2 more where it is selected. */
+export interface MapMarksMessage {
+  type: "map_marks";
+}
+
+/**
+ * Kernel → page: what rows are coloured by. The one buffer holds a byte a row: a place in `values`, or
+ * of numbers a share of their range, from 0 to 253; 254 is another value and 255 none.
+ */
+export interface ColoursMessage {
+  type: "colours";
+  key: Key;
+  label: string;
+  /** The most frequent values, at most 8; none for a range of numbers. */
+  values: string[];
+  /** How many rows have another one. */
+  others: number;
+  /** The range of numbers; null for values. */
+  min: number | null;
+  max: number | null;
 }
 
 /** Kernel → page: what the traits have cut, whole, under the number that `cut` has. */
@@ -433,11 +532,15 @@ export interface PictureMessage {
   error: string | null;
 }
 
-/** Kernel → page: for each of a row's prompts the line that asks it of all rows in a cell. */
+/**
+ * Kernel → page: for each of a row's prompts what asks it of all rows in a cell, and scores it where
+ * it was scored. `measured` is what measures the pictures, empty where nothing can be copied.
+ */
 export interface CodesMessage {
   type: "codes";
   row: number;
   codes: string[];
+  measured: string;
 }
 
 /**
@@ -468,6 +571,10 @@ export interface NoticeMessage {
 
 export type Message =
   | RowsMessage
+  | RowMessage
+  | MapMessage
+  | MapMarksMessage
+  | ColoursMessage
   | WholeMessage
   | PlaceMessage
   | ChangedMessage
@@ -489,6 +596,7 @@ export const DEFAULTS: Traits = {
   progress: {
     state: "idle",
     note: "",
+    counted: "answers",
     done: 0,
     total: 0,
     failed: 0,
@@ -505,5 +613,8 @@ export const DEFAULTS: Traits = {
   history: { undo: 0, redo: 0 },
   few_selected: [],
   comparing: false,
+  agreement: [],
+  scored: [],
+  mapped: {},
   cut: 0,
 };

@@ -5,6 +5,29 @@ export function promptLabel(prompt: Prompt | undefined, index: number): string {
   return prompt?.text || prompt?.name || (index === 0 ? "caption" : `caption ${index + 1}`);
 }
 
+/** The same among others: where several columns ask the same, by what tells them apart. */
+export function labelOf(prompts: readonly Prompt[], index: number): string {
+  return twinName(prompts, index) || promptLabel(prompts[index], index);
+}
+
+/** What tells a column from others that ask the same, such as its variant; else empty. */
+export function twinName(prompts: readonly Prompt[], index: number): string {
+  const text = prompts[index]?.text;
+  const isTwin = prompts.some((other, at) => at !== index && other.text === text);
+  return (isTwin && shortNames(prompts)[index]) || "";
+}
+
+/** The names of columns of answers that are compared, without what all of them begin with. */
+export function shortNames(prompts: readonly Prompt[]): string[] {
+  const parts = prompts.map(({ name }) => name.split(" · "));
+  const [first = []] = parts;
+  const alike = (at: number) =>
+    at < first.length && parts.every((each) => at < each.length - 1 && each[at] === first[at]);
+  let from = 0;
+  while (alike(from)) from++;
+  return parts.map((each) => each.slice(from).join(" · "));
+}
+
 /** Splits "answer:2" into "answer" and "2"; a column's name may hold colons of its own. */
 export function parseKey(key: Key): [kind: string, of: string] {
   const at = key.indexOf(":");
@@ -18,13 +41,16 @@ export function keyLabel(key: Key, prompts: readonly Prompt[]): string {
     case "column":
       return of;
     case "answer":
-      return promptLabel(prompts[Number(of)], Number(of));
+      return labelOf(prompts, Number(of));
     case "state":
     case "confidence":
     case "review":
-      return prompts.length > 1
-        ? `${kind} · ${promptLabel(prompts[Number(of)], Number(of))}`
-        : kind;
+      return prompts.length > 1 ? `${kind} · ${labelOf(prompts, Number(of))}` : kind;
+    case "agreement": {
+      const names = shortNames(prompts);
+      const two = of.split(",").map((at) => names[Number(at)]);
+      return of ? `agreement of ${two.join(" and ")}` : kind;
+    }
     case "error":
       return "broken picture";
     case "copies":
@@ -82,8 +108,7 @@ export interface SortChoice {
 
 export function sortChoices(prompts: readonly Prompt[], columns: readonly FrameColumn[]) {
   const many = prompts.length > 1;
-  const named = (words: string, k: number) =>
-    many ? `${words} · ${promptLabel(prompts[k], k)}` : words;
+  const named = (words: string, k: number) => (many ? `${words} · ${labelOf(prompts, k)}` : words);
   const choice = (key: Key, label: string): SortChoice => ({ key, label, descending: false });
   return {
     gallery: [

@@ -3,13 +3,16 @@ import { Cache } from "./cache";
 import { Details, type Done } from "./details";
 import { isActive } from "./format";
 import type { Range } from "./layout";
+import { PictureMap } from "./map";
 import {
+  type Agreement,
   type AskManyRequest,
   type Cell,
   DEFAULTS,
   type FacetsMessage,
   type FrameColumn,
   type Key,
+  type MapState,
   type Message,
   NO_QUERY,
   type PlaceMessage,
@@ -123,6 +126,9 @@ const TRAITS = [
   "history",
   "few_selected",
   "comparing",
+  "agreement",
+  "scored",
+  "mapped",
   "cut",
 ] as const;
 
@@ -150,6 +156,8 @@ export class Session {
   readonly history = signal(DEFAULTS.history);
   readonly fewSelected = signal<number[]>(DEFAULTS.few_selected);
   readonly comparing = signal(DEFAULTS.comparing);
+  readonly agreement = signal<Agreement[]>(DEFAULTS.agreement);
+  readonly scored = signal<number[]>(DEFAULTS.scored);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
@@ -164,6 +172,7 @@ export class Session {
   readonly notice = signal("");
   /** Reviews, pictures and conversations. */
   readonly details = new Details((request) => this.#send(request));
+  readonly map = new PictureMap((request) => this.#send(request, false));
   /** What a person has typed to ask many rows and not yet asked. */
   readonly question = signal("");
   /** How the newest view is set: the next one starts like it. */
@@ -254,6 +263,16 @@ export class Session {
     };
   }
 
+  /** Asks for a row and its thumbnail wherever it stands, and keeps the row. Returns the way to stop. */
+  glance(id: number): () => void {
+    if (!this.#rows.get(id)) this.#send({ type: "row", row: id }, false);
+    if (!this.#thumbs.get(id)) {
+      const view = `${this.#name}-glance`;
+      this.#send({ type: "thumbs", view, rows: [id], pixels: 256 }, false);
+    }
+    return this.keep(id);
+  }
+
   /** Shows something else. What was shown stays until the kernel has it. */
   query(query: Query): void {
     const now = this.#wanted.peek()?.query ?? this.shown.peek().query;
@@ -295,6 +314,7 @@ export class Session {
       if (position >= start && position < stop) named.add(id);
     }
     batch(() => {
+      this.map.select(how, named);
       for (const [id, row] of this.#rows.values()) {
         const selected = named.has(id) ? how !== "remove" : how !== "set" && row.selected;
         if (selected !== row.selected) this.#rows.set(id, { ...row, selected });
@@ -434,6 +454,7 @@ export class Session {
     this.silent.value = false;
     this.#wanted.value = null;
     this.#facets.clear();
+    this.map.forget();
     this.#histories = [];
     this.#places = [];
     this.#wholeAsked = 0;
@@ -474,6 +495,11 @@ export class Session {
       this.history.value = read("history");
       this.fewSelected.value = read("few_selected");
       this.comparing.value = read("comparing");
+      if (!same(read("agreement"), this.agreement.peek())) this.agreement.value = read("agreement");
+      if (!same(read("scored"), this.scored.peek())) this.scored.value = read("scored");
+      const mapped = read("mapped");
+      const map = "number" in mapped ? (mapped as MapState) : null;
+      if (!same(map, this.map.state.peek())) this.map.state.value = map;
       if (!same(shown, old)) {
         this.shown.value = shown;
         const asked = this.#wanted.peek();
@@ -548,6 +574,9 @@ export class Session {
             this.#facets.get(message.id)?.(message);
           this.#facets.delete(message.id);
           break;
+        case "row":
+          this.#setRow(message.row.id, message.row);
+          break;
         case "whole":
           this.#whole = message;
           this.#readTraits();
@@ -562,7 +591,7 @@ export class Session {
           for (const resolve of this.#histories.splice(0)) resolve(message.prompts);
           break;
         default:
-          this.details.receive(message, buffers);
+          if (!this.map.receive(message, buffers)) this.details.receive(message, buffers);
       }
     });
     this.#heard();

@@ -20,6 +20,8 @@ export class ViewSettings {
   readonly chosen: Record<Mode, Signal<readonly string[] | null>>;
   /** Whether the facets stand beside the gallery. */
   readonly facets: Signal<boolean>;
+  /** Whether the map stands beside the gallery, where there is one. */
+  readonly map: Signal<boolean>;
   /** The facets that are folded out, or in, other than at first. */
   readonly folded: Signal<ReadonlyMap<Key, boolean>>;
   /** What stands at the top, so that another mode begins there. */
@@ -35,6 +37,7 @@ export class ViewSettings {
       table: signal(like?.chosen.table.peek() ?? null),
     };
     this.facets = signal(like?.facets.peek() ?? false);
+    this.map = signal(like?.map.peek() ?? true);
     this.folded = signal(like?.folded.peek() ?? new Map());
   }
 

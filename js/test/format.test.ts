@@ -65,6 +65,22 @@ describe("status", () => {
     expect(status(cancelled, 24)).toBe("cancelled · 8 of 24 answered");
   });
 
+  it("says what was done with what is counted", () => {
+    const done = progress({ state: "done", done: 8, total: 8, counted: "pictures" });
+    expect(status(done, 8)).toBe("8 measured");
+    expect(announcement(done)).toBe("Done: 8 measured.");
+    expect(announcement({ ...done, state: "running" })).toBe("Measuring 8.");
+    const both = progress({
+      state: "cancelled",
+      done: 9,
+      total: 16,
+      counted: "answers and pictures",
+    });
+    expect(status(both, 8)).toBe("cancelled · 9 of 16 done");
+    expect(announcement(both)).toBe("Cancelled: 9 of 16 done.");
+    expect(announcement({ ...both, state: "running" })).toBe("Working on 16.");
+  });
+
   it("leaves out what is not known", () => {
     expect(status(progress({ state: "running", done: 0, total: 24 }), 24)).toBe("0 of 24");
     expect(status(progress({ state: "done", done: 2, total: 2 }), 2)).toBe("2 answered");

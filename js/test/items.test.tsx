@@ -37,6 +37,22 @@ const selects = () => page.model.requests("select").map(({ type, ...rest }) => r
 const box = (position: number) => within(page.tile(position)).getByRole("checkbox");
 const field = (name: string) => page.get("textbox", name) as HTMLTextAreaElement;
 
+describe("references", () => {
+  it("stand under the answer that was scored, counted, as words and in what is read aloud", () => {
+    const references: [string, number][] = [
+      ["<b>red</b>", 7],
+      ["dark red", 3],
+    ];
+    page.kernel((model) => model.set("scored", [0]));
+    page.rows(makeRow(0, { references, further: 2 }), makeRow(1));
+    const line = page.tile(0).querySelector(".reference") as HTMLElement;
+    expect(line.textContent).toBe("reference <b>red</b> ×7 · dark red ×3 · 2 more");
+    expect(line.querySelector("b")).toBeNull();
+    expect(page.tile(0).getAttribute("aria-label")).toContain("reference: <b>red</b> ×7");
+    expect(page.tile(1).querySelector(".reference")).toBeNull();
+  });
+});
+
 describe("selecting", () => {
   it("is a click on a tile's box, and another takes it back", () => {
     fireEvent.click(box(3));

@@ -8,6 +8,7 @@ import {
   shiftAfter,
   step,
   TALLEST,
+  tableOf,
   thumbPixels,
   toGrid,
   toScroll,
@@ -37,6 +38,23 @@ describe("layoutOf", () => {
       // What is left over is space between, not room for another answer.
       expect(at.tileHeight - content).toBeLessThan(30 + 10 * prompts);
     }
+  });
+
+  it("leaves no room for answers where nothing is asked", () => {
+    const [none, one] = [layout(900, 24, 0), layout(900, 24, 1)];
+    const cell = one.promptHeight + one.answerLines * one.answerHeight;
+    expect(none.tileHeight).toBe(one.tileHeight - cell);
+  });
+
+  it("makes room for references where answers were scored", () => {
+    const measure = { width: 900, fontSize: 13, rowCount: 24, promptCount: 2 };
+    const one = layoutOf(measure);
+    expect(layoutOf({ ...measure, scoredCount: 2 }).tileHeight).toBe(
+      one.tileHeight + 2 * one.labelHeight,
+    );
+    const line = tableOf({ ...measure, scoredCount: 1 });
+    expect(line.tileHeight).toBeGreaterThan(2 * line.answerHeight + line.labelHeight);
+    expect(line.answerLines).toBe(2);
   });
 
   it("is as high as its lines", () => {

@@ -303,12 +303,26 @@ describe("a review", () => {
     expect(of("codes")).toEqual([{ type: "codes", row: 7 }]);
     expect(screen.queryByRole("button", { name: "copy as code" })).toBeNull();
     const code = "%blip2 caption df.image";
-    act(() => void details.receive({ type: "codes", row: 7, codes: [code] }));
+    act(() => void details.receive({ type: "codes", row: 7, codes: [code], measured: "" }));
     fireEvent.click(button("copy as code"));
     expect(writeText).toHaveBeenCalledWith(code);
     await screen.findByText("copied");
     setRow({ cells: [cell({ prompt: "why?" })] });
     expect(of("codes")).toHaveLength(2);
+    vi.unstubAllGlobals();
+  });
+
+  it("has what measured the pictures as code, beside its numbers", async () => {
+    const writeText = vi.fn().mockResolvedValue(undefined);
+    vi.stubGlobal("navigator", { clipboard: { writeText } });
+    setRow({ cells: [], values: ["0.9"] });
+    draw({ prompts: [], columns: [{ name: "match: a dog", kind: "computed" }] });
+    expect(of("codes")).toHaveLength(1);
+    expect(screen.queryByRole("button", { name: "copy as code" })).toBeNull();
+    const measured = '%blip2 match df.image "a dog"';
+    act(() => void details.receive({ type: "codes", row: 7, codes: [], measured }));
+    fireEvent.click(button("copy as code"));
+    expect(writeText).toHaveBeenCalledWith(measured);
     vi.unstubAllGlobals();
   });
 
@@ -318,6 +332,20 @@ describe("a review", () => {
     fireEvent.click(button(/undo/));
     expect(of("undo")).toHaveLength(1);
   });
+});
+
+it("lists all that an answer was scored against, and how many say so", () => {
+  const references: Cell["references"] = [
+    ["a dog & a <b>ball</b>", 1],
+    ["dogs", 4],
+  ];
+  row.value = rowOf({ cells: [cell({ references, further: 0 })] });
+  draw();
+  const list = screen.getByRole("list", { name: "references" });
+  const words = within(list).getAllByRole("listitem");
+  expect(words.map((each) => each.textContent)).toEqual(["a dog & a <b>ball</b>", "dogs ×4"]);
+  setRow({ cells: [cell({ references, further: 1200 })] });
+  expect(list.textContent).toContain("and 1,200 more");
 });
 
 describe("what else the answer might have been", () => {

@@ -488,6 +488,12 @@ def test_answers_are_compared_and_those_that_differ_are_found(notebook_of: Noteb
     expect(gallery.locator(".shownline .count")).to_have_text(f"{len(same)} of 32")
     assert in_kernel(notebook, "list(result.gallery.filtered)") == same
     expect(gallery.locator(".mark-differs")).to_have_count(0)
+    # Above them stands how many differ, which shows them.
+    gallery.get_by_role("button", name="Show all").click()
+    gallery.get_by_role("button", name=f"{32 - len(same)} differ").click()
+    expect(gallery.locator(".shownline .count")).to_have_text(f"{32 - len(same)} of 32")
+    differ = [row for row in range(32) if row not in same]
+    assert in_kernel(notebook, "list(result.gallery.filtered)") == differ
 
 
 def test_two_views_of_a_gallery_stay_in_step(notebook_of: NotebookOf) -> None:

@@ -52,7 +52,12 @@ def reference(
     engine: Engine, images: list[Image.Image], prompts: list[str], **settings: object
 ) -> list[list[int]]:
     """New tokens from transformers' own generate, end token and padding cut off."""
-    inputs = engine.processor(images=images, text=prompts, return_tensors="pt", padding=True)
+    # The processor pads behind the picture's tokens. OPT's positions count real tokens alone, T5's
+    # all that lie between two: there padding goes behind the prompts, as in LAVIS' blip2_t5.py.
+    side = "right" if engine.is_encoder_decoder else "left"
+    inputs = engine.processor(
+        images=images, text=prompts, return_tensors="pt", padding=True, padding_side=side
+    )
     inputs["pixel_values"] = inputs["pixel_values"].to(engine.model.vision_model.dtype)
     with torch.inference_mode():
         output = engine.model.generate(**inputs, **settings)
@@ -101,6 +106,28 @@ def test_batched_answers_equal_generate(
     assert [list(answer.tokens) for answer in answers] == reference(
         engine, noise, prompts, max_new_tokens=10
     )
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_who_shares_a_batch_changes_no_answer(
+    checkpoint: tuple[Path, str], noise: list[Image.Image], num_beams: int
+) -> None:
+    folder, family = checkpoint
+    engine = engine_of(folder, CPU_VARIANTS[0])
+    features, prompts = engine.encode(noise), prompts_for(family)
+    settings = GenerationSettings(max_new_tokens=10, num_beams=num_beams)
+    alone = [
+        engine.generate(features[row : row + 1], [prompt], settings)[0]
+        for row, prompt in enumerate(prompts)
+    ]
+    for row, answer in enumerate(engine.generate(features, prompts, settings)):
+        assert answer.tokens == alone[row].tokens
+        assert answer.logprob == pytest.approx(alone[row].logprob, abs=1e-3)
+    alone_too = [
+        reference(engine, [image], [prompt], max_new_tokens=10, num_beams=num_beams)[0]
+        for image, prompt in zip(noise, prompts, strict=True)
+    ]
+    assert [list(answer.tokens) for answer in alone] == alone_too
 
 
 def test_beams_equal_generate(checkpoint: tuple[Path, str], noise: list[Image.Image]) -> None:

@@ -41,7 +41,7 @@ def completed(shell: InteractiveShell, text: str, cursor: int | None = None) -> 
         ("%blip2 search df.image -m itm", ["itm-vit-g", "itm-vit-g-coco"]),
         ("%blip2 use -m opt-2.7b-", ["opt-2.7b-coco"]),
         ("%blip2 use -m flan-t5-xx", ["flan-t5-xxl"]),
-        ("%blip2 use -m d", ["demo"]),
+        ("%blip2 use -m d", ["demo", "demo-retrieval"]),
         ("%blip2 use --variant ", ["auto", *NAMES, *MIXED]),
         (
             "%blip2 use --variant cpu-i",

@@ -22,6 +22,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.gallery import Gallery
 from blip2_widget.notebook.result import Result
 from blip2_widget.run import Board
+from blip2_widget.run.cells import Task
 from blip2_widget.session import Session
 from tests.run.test_chat import hold_streams
 
@@ -75,6 +76,39 @@ def test_synced_state_is_small_however_many_rows_there_are(make: Any) -> None:
     state = gallery.get_state(["row_count", "title", "prompts", "progress"])
     assert gallery.row_count == 20_000
     assert len(json.dumps(state)) < 1000
+
+
+def test_how_often_compared_answers_agree_is_told_and_followed(
+    own_session: Session, tiny_opt: Path, noise: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_session.defaults.model = str(tiny_opt)
+    monkeypatch.setattr("blip2_widget.notebook.gallery._COUNT_INTERVAL", 0.01)
+    result = blip2_widget.compare(noise[:3], {"a": "what?", "b": "who?"}, start=False)
+    gallery, run = result.gallery, result.run
+
+    def say(row: int, *texts: str) -> None:
+        for prompt, text in enumerate(texts):
+            run._grid.answer(Task(row, prompt, 0), text, -0.5, cached=False)
+        run._announce([row])
+
+    assert gallery.comparing and gallery.agreement == []
+    say(0, "Yes", "yes ")
+    say(1, "no")
+    until(lambda: gallery.agreement != [])
+    (pair,) = gallery.agreement
+    assert (pair["one"], pair["other"], pair["answered"], pair["agree"]) == (0, 1, 1, 1)
+    say(2, "yes", "no")
+    until(lambda: gallery.agreement[0]["answered"] == 2)
+    (pair,) = gallery.agreement
+    assert pair["agree"] == 1 and pair["low"] < 0.5 < pair["high"]
+    gallery.show(filters=[{"key": "agreement:0,1", "values": ["different"]}])
+    assert list(gallery.filtered) == [2]
+    # A person's word is no model's: it changes nothing of what is counted.
+    result.review(2, "correct", "no")
+    assert result.agreement.agree[0] == 1
+    # A gallery that is made later, of a run that has ended, tells it too.
+    later = Gallery(result.board, result._askings, result.reviews, own_session.store)
+    until(lambda: later.agreement == gallery.agreement)
 
 
 def test_synced_state_stays_small_whatever_is_asked(

@@ -384,7 +384,8 @@ def test_status_follows_what_is_done(run_cell: RunCell, tiny_opt: Path) -> None:
     assert "model     none in memory" in before and "0 answers" in before
     run_cell("%blip2 caption df.image --wait -q --variant cpu-fp32")
     after = run_cell("%blip2 status").text
-    assert f"{tiny_opt} · cpu-fp32" in after and "3 answers and 3 features of 3 pictures" in after
+    assert f"{tiny_opt} · cpu-fp32" in after
+    assert "3 answers, 0 matches and 3 features of 3 pictures" in after
 
 
 def test_use_sets_what_later_lines_take(
@@ -448,11 +449,11 @@ def test_a_model_that_answers_is_not_unloaded(
 def test_cache_is_told_and_cleared(run_cell: RunCell, own_session: Session) -> None:
     run_cell("%blip2 caption df.image --wait -q")
     assert run_cell("%blip2 cache path").text == f"{own_session.store.path}\n"
-    assert "3 answers, 3 features" in run_cell("%blip2 cache").text
+    assert "3 answers, 0 matches, 3 features" in run_cell("%blip2 cache").text
     assert run_cell("%blip2 cache clear answers").text == "cleared answers\n"
-    assert "0 answers, 3 features" in run_cell("%blip2 cache stats").text
+    assert "0 answers, 0 matches, 3 features" in run_cell("%blip2 cache stats").text
     run_cell("%blip2 cache clear")
-    assert "0 answers, 0 features" in run_cell("%blip2 cache stats").text
+    assert "0 answers, 0 matches, 0 features" in run_cell("%blip2 cache stats").text
 
 
 @pytest.mark.parametrize("line", ["%blip2 help", "%blip2"])
@@ -512,7 +513,7 @@ def test_a_retry_takes_no_options_of_asking(run_cell: RunCell) -> None:
         ("export out x.csv --text a", "--text is for import"),
         ("import x.csv --overwrite", "--overwrite is for export"),
         ("import x.csv --num-beams 4", "import has no use for --num-beams"),
-        ("caption df.image --column a", "--column is for export and import"),
+        ("caption df.image --column a", "--column is for export, import and score"),
     ):
         assert part in one_line_error(run_cell, f"%blip2 {line}")
 
@@ -638,7 +639,7 @@ def test_kept_weights_are_told_and_cleared(
     assert "converted weights of checkpoints: " in run_cell("%blip2 cache").text
     assert run_cell("%blip2 cache clear weights").text == "cleared weights\n"
     assert "converted weights of" not in run_cell("%blip2 cache").text
-    assert "3 answers, 3 features" in run_cell("%blip2 cache").text
+    assert "3 answers, 0 matches, 3 features" in run_cell("%blip2 cache").text
 
 
 def test_choices_are_ranked_from_a_line(run_cell: RunCell, shell: InteractiveShell) -> None:

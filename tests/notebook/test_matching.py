@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from PIL import Image
 
 import blip2_widget
 from blip2_widget import demo
+from blip2_widget.errors import Blip2Error
 from blip2_widget.model import DEFAULT_RETRIEVAL
+from blip2_widget.notebook.code import measure_line
 from blip2_widget.notebook.reports import models_frame
 from blip2_widget.notebook.snapshot import settled, snapshot_html
 from blip2_widget.session import Session
@@ -71,6 +75,59 @@ def test_a_saved_page_shows_the_best_with_their_numbers(own_session: Session) ->
     assert page.count("rank: a teal rectangle") == 3 and "and 5 more" in page
 
 
+def test_pictures_are_counted_where_nothing_is_answered(
+    run: RunCell, shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run('%blip2 match df.image "a circle" -o fits --wait -q')
+    fits = shell.user_ns["fits"]
+    assert fits.progress.counted == fits.gallery.progress["counted"] == "pictures"
+    assert "to measure with demo-retrieval" in run('%blip2 match df.image "a" --dry-run').text
+    assert run("%blip2 retry fits --dry-run").text == "0 pictures to measure again\n"
+    assert "0 answers, 8 matches and 8 features of 8 pictures" in run("%blip2 status").text
+
+    def interrupt(_timeout: float) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fits.board, "wait", interrupt)
+        with pytest.raises(Blip2Error, match="interrupted with 8 of 8 pictures; they are kept"):
+            fits.wait()
+    fits.gallery._ask_many("how many circles are there?", None)
+    progress = fits.wait(60).progress
+    assert (progress.counted, progress.done) == ("answers and pictures", 16)
+
+
+def test_what_was_measured_as_code_measures_it_again(
+    run: RunCell, shell: InteractiveShell, tmp_path: Path
+) -> None:
+    def code_of(line: str) -> str:
+        run(f"{line} -o made --display none")
+        made = shell.user_ns["made"]
+        sent: list[dict[str, Any]] = []
+        made.gallery.send = lambda content, buffers=None: sent.append(content)
+        made.gallery._send_codes(0)
+        (message,) = sent
+        assert message["codes"] == []
+        return str(message["measured"])
+
+    shell.user_ns["colour"] = "{teal}"
+    query = str(tmp_path / "a query.png")
+    Image.open(demo.samples().image[2]).save(query)
+    # What is no line's own words comes back in a form that gives the same again.
+    for line in (
+        '%blip2 match df.image "a {kind}" "a \\"b\\"" -m demo-retrieval -n 3',
+        '%blip2 search df.image "a circle"',
+        '%blip2 search df.image "a {{b}}" -n 3 --no-rerank',
+        "%blip2 search df.image df.image[3] -n 2",
+        "%blip2 search df.image 3",
+        f'%blip2 search df.image "{query}"',
+    ):
+        assert code_of(line) == line == code_of(code_of(line))
+    assert code_of('%blip2 match df.image "{@colour}"') == '%blip2 match df.image "{{teal}}"'
+    result = blip2_widget.search(shell.user_ns["df"].image, Image.open(query), start=False)
+    assert measure_line(result._asking, result.board.measured) == ""  # type: ignore[arg-type]
+
+
 def test_what_was_asked_later_is_asked_by_a_model_that_answers(run: RunCell) -> None:
     result = blip2_widget.match(demo.samples().image[:2], "a circle", cache=False).wait(60)
     result.gallery._ask_many("how many circles are there?", None)
@@ -106,6 +163,48 @@ def test_the_default_stands_for_one_that_matches(
     assert shell.user_ns["fits"].progress.model == "retrieval"
     own_session.defaults.model = "opt-2.7b"
     assert DEFAULT_RETRIEVAL in str(run('%blip2 match df.image "a"', fails=True).error)
+
+
+def test_use_sets_the_one_that_matches_beside_the_one_that_answers(
+    run: RunCell, own_session: Session, shell: InteractiveShell, tiny_opt: Path, tiny_itm: Path
+) -> None:
+    run(f"%blip2 use -m {tiny_opt}")
+    assert f"default   {tiny_opt} · auto" in run("%blip2 status").text
+    assert f"matching  {DEFAULT_RETRIEVAL}\n" in run("%blip2 status").text
+    said = run("%blip2 use -m demo-retrieval --variant cpu-fp32").text
+    assert said == "using demo-retrieval · cpu-fp32 to match and search\n"
+    status = run("%blip2 status").text
+    assert f"default   {tiny_opt} · cpu-fp32" in status and "matching  demo-retrieval\n" in status
+    run('%blip2 match df.image "a circle" -n 2 -o fits --wait -q')
+    run("%blip2 caption df.image -n 2 -o captions --wait -q")
+    assert shell.user_ns["fits"].progress.model == "demo-retrieval"
+    assert shell.user_ns["captions"].run.located.family == "opt"
+    # Another one that answers leaves it, and %config says and sets the same.
+    run("%blip2 use -m demo")
+    shown = run("%config Blip2Magics").text.partition("Blip2Magics.matching_model=")[2]
+    assert shown.partition("Current: ")[2].startswith("'demo-retrieval'")
+    run(f"%config Blip2Magics.matching_model = {str(tiny_itm)!r}")
+    run('%blip2 search df.image "a circle" -n 1 -o near --wait -q')
+    assert shell.user_ns["near"].progress.model == tiny_itm.name
+    assert blip2_widget.embed_texts("a circle").shape == (1, 64)
+    run('%config Blip2Magics.matching_model = ""')
+    assert "default   demo · cpu-fp32" in run("%blip2 status").text
+    assert "matching  demo-retrieval\n" in run("%blip2 status").text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("use -m itm-vit-g", "write -m demo-retrieval"),  # it is not here, and the Hub is offline
+        ("use -m demo-retrieval --variant cpu-int8", "no language model to quantise"),
+    ],
+)
+def test_use_of_one_that_matches_fails_in_one_line(
+    run: RunCell, own_session: Session, line: str, said: str
+) -> None:
+    before = vars(own_session.defaults).copy()
+    assert said in str(run(f"%blip2 {line}", fails=True).error)
+    assert vars(own_session.defaults) == before
 
 
 def test_checkpoints_that_match_are_listed(own_session: Session) -> None:

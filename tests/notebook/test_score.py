@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -11,6 +13,7 @@ import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.notebook.result import Result
+from blip2_widget.notebook.snapshot import snapshot_html
 from blip2_widget.session import Session
 from tests.notebook.conftest import RunCell
 
@@ -38,6 +41,29 @@ def test_answers_are_scored_and_the_worst_are_shown_first(result: Result) -> Non
     assert (
         list(result.df.columns).count("VQA accuracy") == 1 and result.df["VQA accuracy"].min() == 1
     )
+
+
+def test_references_stand_beside_the_answers(result: Result) -> None:
+    said = list(result.df.said)
+    people = [[text] * 7 + [f"dark {text} ", f"dark {text}", "odd"] for text in said]
+    people[1], people[2] = [], [str(number) for number in range(25)]
+    gallery = result.gallery  # shown before it is scored
+    assert gallery.scored == []
+    result.score(people)
+    assert gallery.scored == [0] and list(gallery.filtered)[-1] == 1  # which nobody can score
+    cells = [gallery._row(row)["cells"][0] for row in range(3)]
+    assert cells[0]["references"] == [(said[0], 7), (f"dark {said[0]}", 2), ("odd", 1)]
+    assert cells[0]["further"] == 0 and "references" not in cells[1]
+    assert len(cells[2]["references"]) == 20 and cells[2]["further"] == 5
+    assert f"reference: {said[0]} ×7 · dark {said[0]} ×2 · odd" in snapshot_html(result.board)
+
+
+def test_what_is_answered_anew_has_no_score_of_what_was_answered_before(result: Result) -> None:
+    result.score(list(result.df.said))
+    result.ask(0, "how many shapes are there?").wait(60)
+    scores = result.df["VQA accuracy"]
+    assert pd.isna(scores.iloc[0]) and scores.iloc[1:].notna().all()
+    assert "references" in result.gallery._row(0)["cells"][0]
 
 
 def test_corrections_are_a_person_s_and_not_scored(result: Result) -> None:
@@ -74,14 +100,25 @@ def test_references_that_do_not_fit_are_one_line(
 def test_a_line_scores_prints_and_shows(run_cell: RunCell, shell: InteractiveShell) -> None:
     shell.user_ns["df"] = demo.samples().head(6)
     run_cell('%blip2 ask df.image "what is the color of the shape?" -m demo -o said --wait -q')
+    said = shell.user_ns["said"]
+    sent: list[Any] = []
+    said.gallery.send = lambda content, buffers=None: sent.append(content)
     shell.user_ns["answers"] = list(shell.user_ns["df"].answer)
     outcome = run_cell("%blip2 score said --refs df.answer -o score")
     assert "VQA accuracy" in outcome.text + str(outcome.outputs[0].data["text/plain"])
     assert outcome.galleries == 1
+    said.gallery._send_codes(0)
+    ask = '%blip2 ask df.image "what is the color of the shape?" -m demo'
+    assert sent[-1]["codes"] == [f"{ask}\n%blip2 score --refs df.answer"]
     first = shell.user_ns["score"].summary
     run_cell("%blip2 score --refs answers -q -o score")
     pd.testing.assert_frame_equal(shell.user_ns["score"].summary, first)
+    # Both lines in a cell do the same, of another column as well.
+    run_cell(f"{ask} -q\n%blip2 score --refs df.answer --rule gqa --column answer -q -o again")
+    assert shell.user_ns["again"].metrics[0].value == first.value[0]
     for cell, part in (
+        ("%blip2 score said --refs df.answer --column no", "there is no column 'no'"),
+        ("%blip2 caption df.image --column a", "--column is for export, import and score"),
         ("%blip2 score said", "score needs what is right"),
         ("%blip2 score df --refs df.answer", "df is a DataFrame; give a result"),
         ("%blip2 caption df.image --refs df.answer", "--refs is for score"),

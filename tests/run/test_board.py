@@ -12,7 +12,7 @@ from PIL import Image
 
 import blip2_widget
 from blip2_widget.errors import Blip2Error
-from blip2_widget.run import Prompt, same
+from blip2_widget.run import Prompt, compared
 from blip2_widget.session import Session
 
 
@@ -70,7 +70,7 @@ def test_compare_of_one_says_what_is_missing(noise: list[Image.Image]) -> None:
 
 
 def test_case_and_spaces_do_not_make_answers_differ() -> None:
-    assert same(["Yes ", "yes"]) and not same(["yes", "no"])
+    assert compared("Yes ") == compared("yes") != compared("no")
 
 
 def test_what_is_asked_after_comparing_models_is_asked_of_the_first(

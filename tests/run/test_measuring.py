@@ -215,9 +215,9 @@ def test_an_interrupt_keeps_what_was_embedded(
 
 
 def test_what_cannot_be_embedded_is_said(paths: list[str]) -> None:
-    with pytest.raises(Blip2Error, match=r"1 of 1 pictures failed; the first, gone\.png"):
+    with pytest.raises(Blip2Error, match=r"1 of 1 rows failed; the first, gone\.png"):
         blip2_widget.embed(["gone.png"])
-    with pytest.raises(Blip2Error, match="1 of 2 pictures failed"):
+    with pytest.raises(Blip2Error, match="1 of 2 rows failed"):
         blip2_widget.embed([paths[0], None], on_error="raise")
     with pytest.raises(Blip2Error, match="write -m itm-vit-g"):
         blip2_widget.match(paths, "a circle", model="demo")

@@ -131,13 +131,67 @@ def test_a_tokenizer_that_loses_a_line_is_not_believed(monkeypatch: pytest.Monke
     assert tokens.captions == ["a dog", "a cat"] and tokens.tokenizer == captions.OWN_TOKENIZER
 
 
+@needs_java
+@pytest.mark.skipif(captions.has_spice_models(), reason="SPICE's language models are there")
 def test_spice_downloads_nothing_and_says_how_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("java") is None:
-        pytest.skip("needs Java")
     monkeypatch.setattr(captions, "_meteor", captions._rouge)  # takes 10 s to start
     score = score_captions(["a dog"] * 2, [["a dog"]] * 2, spice=True)
     (note,) = [note for note in score.notes if "SPICE" in note]
     assert re.search(r"models are not there; python -m \S+ downloads them", note)
+
+
+#: Answers as SPICE's program does, but for its models' part: F of a row's words, by a reference.
+_SPICE_PROGRAM = """#!{python}
+import json, sys
+into = sys.argv[sys.argv.index("-out") + 1]
+jar = next(at for at, word in enumerate(sys.argv) if word.endswith(".jar"))
+assert sys.argv[1] == "-jar" and "-subset" in sys.argv
+scores = []
+for row in json.load(open(sys.argv[jar + 1])):
+    said, right = set(row["test"].split()), set(" ".join(row["refs"]).split())
+    both = len(said & right)
+    all_of_it = dict(pr=both / len(said), re=both / len(right), f=2 * both / len([*said, *right]))
+    part = dict(pr=None, re=None, f=None)
+    scores.append(dict(image_id=row["image_id"], scores=dict(All=all_of_it, Color=part)))
+json.dump(scores[::-1], open(into, "w"))
+"""
+
+
+def test_spice_is_the_mean_of_what_its_program_says_of_each_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its language models are no part of any package, so here another program answers in its form,
+    in an order of its own."""
+    from pycocoevalcap.spice import get_stanford_models, spice
+
+    (tmp_path / "lib").mkdir()
+    for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
+        (tmp_path / "lib" / name).touch()
+    java = tmp_path / "java"
+    java.write_text(_SPICE_PROGRAM.replace("{python}", sys.executable))
+    java.chmod(0o700)
+    monkeypatch.setattr(spice, "__file__", str(tmp_path / "spice.py"))
+    monkeypatch.setattr(get_stanford_models, "SPICEDIR", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    tokens = captions.Tokenized(["red dog", "a cat"], [["blue dog"], ["a cat"]], "")
+    metric = captions._spice(tokens)
+    assert metric.name == "SPICE" and metric.rows.tolist() == pytest.approx([0.5, 1.0])
+    assert metric.value == pytest.approx(0.75)
+    assert metric.of_sums(metric.statistics) == pytest.approx(metric.rows)
+
+
+@needs_java
+@pytest.mark.skipif(not captions.has_spice_models(), reason="needs SPICE's language models")
+def test_spice_is_that_of_the_published_code() -> None:
+    from pycocoevalcap.spice.spice import Spice
+
+    tokens = captions.tokenize(CAPTIONS, REFERENCES)
+    total, _ = Spice().compute_score(
+        dict(enumerate(tokens.references)), {at: [each] for at, each in enumerate(tokens.captions)}
+    )
+    score = score_captions(CAPTIONS, REFERENCES, spice=True)
+    assert score.metrics[-1].name == "SPICE"
+    assert score.metrics[-1].value == pytest.approx(total, abs=1e-6)
 
 
 def test_rows_that_cannot_be_scored_are_left_out_and_counted(without_java: None) -> None:

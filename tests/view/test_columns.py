@@ -155,3 +155,13 @@ def test_a_row_is_read_without_reading_the_column() -> None:
     columns = FrameColumns(Dataset())
     assert columns.shown == [{"name": "text", "kind": "text"}, {"name": "class", "kind": "text"}]
     assert columns.values(1) == ["text 1", "dog"] and columns.values(2) == ["text 2", None]
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0.000773912, "0.000774"), (1.54834, "1.55"), (1234.0, "1234"), (math.nan, None)],
+)
+def test_what_was_computed_is_shown_in_three_digits(number: float, shown: str | None) -> None:
+    columns = FrameColumns(pd.DataFrame({"weight": [1.54834]}))
+    columns.put("score", 1, lambda _row: number)
+    assert columns.values(0) == ["1.54834", shown]

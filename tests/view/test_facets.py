@@ -141,6 +141,18 @@ def test_agreement_is_told_in_words_and_by_what_people_said() -> None:
     assert list(view.order) == [2, 0, 1, 3]  # those that differ first, as the page's menu says
 
 
+def test_the_agreement_of_two_is_the_models_own() -> None:
+    rows = rows_of([("a", "A ", "a"), ("a", "b", "a"), ("b", "b", "a"), ("a", "b", None)])
+    rows.reviews = {(1, 1): Review("corrected", text="a")}
+    view = View(rows)
+    view.set({"filters": [{"key": "agreement:0,1", "values": ["different"]}]})
+    assert list(view.order) == [1, 3]
+    view.set({"filters": [{"key": "agreement:0,2", "values": ["different"]}]})
+    assert list(view.order) == [2]
+    with pytest.raises(Blip2Error, match="agreement:0,3"):
+        view.set({"filters": [{"key": "agreement:0,3", "values": ["different"]}]})
+
+
 def test_no_key_is_refused_with_a_close_one() -> None:
     with pytest.raises(Blip2Error, match="did you mean 'state:0'"):
         View(rows_of(["a"])).facets(["stat:0"])

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { allows, modelNote, wordsOf } from "../answers";
+import { allows, modelNote, referencesOf, wordsOf } from "../answers";
 import type { Cell, CellState, Prompt, ReviewStatus } from "../protocol";
+import { twinName } from "../query";
 import type { Session } from "../session";
 import { Editor } from "./Editor";
 import { AskIcon, PencilIcon, StoreIcon } from "./Icons";
@@ -33,6 +34,7 @@ export function Answer(props: AnswerProps) {
   const asked = row === null ? undefined : session.asked(row, index);
   const prompt = asked ?? cell?.prompt ?? column?.text ?? "";
   const own = cell !== null && column !== undefined && prompt !== column.text;
+  const twin = twinName(session.prompts.value, index);
   const container = useRef<HTMLDivElement>(null);
   // The buttons are made when a person comes near: most tiles never need them.
   const [near, setNear] = useState(false);
@@ -63,8 +65,11 @@ export function Answer(props: AnswerProps) {
           title={promptTitle(column, prompt, draft)}
           onClick={() => row !== null && onEdit({ row, cell: index, part: "prompt" })}
         >
+          {twin && <span class="promptname prompttwin">{twin}</span>}
           <span class="prompttext">{draft ?? prompt ?? ""}</span>
-          {!(draft ?? prompt) && <span class="promptname">{column?.name || "caption"}</span>}
+          {!(draft ?? prompt) && !twin && (
+            <span class="promptname">{column?.name || "caption"}</span>
+          )}
           {draft !== undefined && <span class="draftmark">draft</span>}
           <PencilIcon />
         </button>
@@ -93,6 +98,7 @@ export function Answer(props: AnswerProps) {
         )}
       </div>
       <Outcome {...props} cell={cell} asked={asked !== undefined} />
+      {cell?.references && <References cell={cell} />}
       {editing === "prompt" && row !== null && (
         <Editor
           label="prompt"
@@ -116,6 +122,16 @@ export function Answer(props: AnswerProps) {
       {editing === "answer" && row !== null && known && allows(known, "correct") && (
         <Correction session={session} row={row} index={index} cell={known} close={close} />
       )}
+    </div>
+  );
+}
+
+/** What the answer was scored against, in one line. */
+function References({ cell }: { cell: Cell }) {
+  const words = referencesOf(cell);
+  return (
+    <div class="value reference" title={`reference: ${words}`}>
+      <span class="valuename">reference</span> <span class="valuetext">{words}</span>
     </div>
   );
 }

@@ -3,6 +3,7 @@ import { focusGallery, focusTiles } from "../focus";
 import { isTextField, keepKeys } from "../keys";
 import type { Session, View } from "../session";
 import { ViewSettings } from "../view";
+import { Agreement } from "./Agreement";
 import { ComparePictures } from "./ComparePictures";
 import { Facets } from "./Facets";
 import { Grid } from "./Grid";
@@ -10,6 +11,7 @@ import { Announcer, Header } from "./Header";
 import { Help } from "./Help";
 import { CrossIcon } from "./Icons";
 import { OPEN, type Opened } from "./items";
+import { MapPanel } from "./MapPanel";
 import { OpenPicture } from "./OpenPicture";
 import { PromptBar } from "./PromptBar";
 import { Table } from "./Table";
@@ -33,6 +35,14 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
     element?.addEventListener(OPEN, open);
     return () => element?.removeEventListener(OPEN, open);
   }, []);
+  const mapState = session.map.state.value;
+  // Another map was asked for: it opens, also where the one before was closed.
+  const maps = mapState?.number;
+  const seenMap = useRef(maps);
+  useLayoutEffect(() => {
+    if (maps !== seenMap.current) settings.map.value = true;
+    seenMap.current = maps;
+  }, [maps]);
   /** Closes the side panel; the focus goes back to the row that it was of, if that is drawn. */
   const close = (): void => {
     setOpened(null);
@@ -106,10 +116,14 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
           search={search}
           onHelp={() => setHelp(true)}
         />
+        <Agreement session={session} />
         <ShownLine session={session} onCompare={() => setComparing(session.fewSelected.peek())} />
       </div>
       <div class="main">
         {settings.facets.value && <Facets session={session} settings={settings} />}
+        {mapState && settings.map.value && (
+          <MapPanel session={session} view={view} settings={settings} state={mapState} />
+        )}
         {settings.table.value ? (
           <Table session={session} view={view} settings={settings} />
         ) : (

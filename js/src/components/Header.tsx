@@ -73,7 +73,7 @@ function Bar({ progress, text }: { progress: Progress; text: string }) {
     <div
       class={`bar bar-${state}${known || state === "failed" ? "" : " bar-unknown"}`}
       role="progressbar"
-      aria-label="answers"
+      aria-label={progress.counted}
       aria-valuemin={0}
       aria-valuemax={total}
       aria-valuenow={known ? done : undefined}

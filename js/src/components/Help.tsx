@@ -43,6 +43,7 @@ const KEYS: [group: string, keys: [keys: string[], does: string][]][] = [
       [["x", "Space"], "this picture"],
       [["Shift X"], "all from the last one"],
       [["Ctrl A"], "all that are shown"],
+      [["+", "−", "0"], "in the map: nearer, farther, all"],
     ],
   ],
 ];

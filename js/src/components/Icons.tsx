@@ -131,6 +131,27 @@ export const ChevronIcon = () => (
   </Icon>
 );
 
+export const MapIcon = () => (
+  <Icon>
+    <path d="M2.5 2.500v11h11" />
+    <path d="M6 10.500v.01M7.500 5.500v.01M9.500 8v.01M12 4v.01M12 10v.01" stroke-width="2.4" />
+  </Icon>
+);
+
+export const LassoIcon = () => (
+  <Icon>
+    <ellipse cx="8.500" cy="6.500" rx="5" ry="3.800" stroke-dasharray="2.4 1.9" />
+    <path d="M5.500 9.700c-1.500.8-1.800 2.600-.2 3.800" />
+  </Icon>
+);
+
+export const MoveIcon = () => (
+  <Icon>
+    <path d="M8 2v12M2 8h12M6.200 3.800L8 2l1.800 1.800M6.200 12.200L8 14l1.800-1.800" />
+    <path d="M3.800 6.200L2 8l1.800 1.800M12.200 6.200L14 8l-1.800 1.800" />
+  </Icon>
+);
+
 export const UniqueIcon = () => (
   <Icon>
     <rect x="2.5" y="5" width="8.5" height="8.5" rx="1" />

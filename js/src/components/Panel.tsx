@@ -5,6 +5,7 @@ import { count } from "../format";
 import { isFirst, isLast, type Place, placeText } from "../place";
 import type { FrameColumn, History, Prompt, Row } from "../protocol";
 import { Conversation } from "./Conversation";
+import { CopyCode } from "./CopyCode";
 import { BrokenPictureIcon, CrossIcon, RedoIcon, RetryIcon, UndoIcon, ZoomIcon } from "./Icons";
 import { NeighbourKnobs } from "./Knobs";
 import { LONG } from "./Lightbox";
@@ -53,7 +54,10 @@ export function Panel(props: PanelProps) {
     };
   }, []);
 
-  const asked = row && !row.error ? JSON.stringify(row.cells.map(({ prompt }) => prompt)) : null;
+  const asked =
+    row && !row.error
+      ? JSON.stringify(row.cells.map(({ prompt, references }) => [prompt, Boolean(references)]))
+      : null;
   useEffect(() => {
     if (asked !== null) details.askCodes(rowId);
   }, [details, rowId, asked]);
@@ -138,7 +142,7 @@ export function Panel(props: PanelProps) {
                     : `${count(row.duplicates)} other rows hold the same picture`}
                 </p>
               )}
-              <Values row={row} columns={columns} />
+              <Values row={row} columns={columns} code={details.measured.value} />
               {!row?.error && (
                 <section class="detail-answers" aria-label="answers">
                   {(row?.cells ?? prompts.map(() => null)).map((cell, k) => (
@@ -204,31 +208,41 @@ function PanelPicture({ details, rowId, row, thumb, onZoom, onRetry }: PanelProp
   );
 }
 
-/** What the frame says of the row. */
-function Values({ row, columns }: { row: Row | null; columns: FrameColumn[] }) {
+interface ValuesProps {
+  row: Row | null;
+  columns: FrameColumn[];
+  /** The line that measures the pictures, if they are. */
+  code: string;
+}
+
+/** What the frame says of the row, and what was measured of it. */
+function Values({ row, columns, code }: ValuesProps) {
   // The choices stand under their answer.
   const values = columns
     .map((column, k) => ({ ...column, k }))
     .filter(({ kind }) => kind !== "probability");
   if (!row || values.length === 0) return null;
   return (
-    <dl class="detail-values">
-      {values.map(({ name, kind, k }) => {
-        const value = row.values[k] ?? null;
-        return (
-          <div key={name}>
-            <dt title={name}>{name}</dt>
-            <dd
-              class={value === null ? "detail-none" : `detail-${kind}`}
-              // What may have to be scrolled has to be reached with the keyboard.
-              {...(value !== null && value.length > LONG ? { tabIndex: 0 } : {})}
-            >
-              {value ?? "—"}
-            </dd>
-          </div>
-        );
-      })}
-    </dl>
+    <div class="review-head">
+      <dl class="detail-values">
+        {values.map(({ name, kind, k }) => {
+          const value = row.values[k] ?? null;
+          return (
+            <div key={name}>
+              <dt title={name}>{name}</dt>
+              <dd
+                class={value === null ? "detail-none" : `detail-${kind}`}
+                // What may have to be scrolled has to be reached with the keyboard.
+                {...(value !== null && value.length > LONG ? { tabIndex: 0 } : {})}
+              >
+                {value ?? "—"}
+              </dd>
+            </div>
+          );
+        })}
+      </dl>
+      {code && <CopyCode code={code} small />}
+    </div>
   );
 }
 

@@ -1,8 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Action, allows, outcomeOf, REVIEW_KEYS, toggled } from "../answers";
 import type { Details } from "../details";
-import { percent } from "../format";
-import type { Cell, Prompt, Review, Row } from "../protocol";
+import { count, percent } from "../format";
+import type { Cell, Prompt, Reference, Review, Row } from "../protocol";
 import { Candidates } from "./Candidates";
 import { CopyCode } from "./CopyCode";
 import { AlertIcon, CheckIcon, CrossIcon, FlagIcon, PencilIcon, RetryIcon } from "./Icons";
@@ -82,6 +82,7 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
           <Outcome cell={cell} onRetry={onRetry} />
         </p>
       )}
+      {cell?.references && <References references={cell.references} further={cell.further} />}
       {cell && correction === null && (
         <Candidates
           cell={cell}
@@ -146,6 +147,27 @@ export function ReviewedAnswer(props: ReviewedAnswerProps) {
       )}
       {review && (review.status || review.flagged) && <Signature review={review} />}
     </article>
+  );
+}
+
+/** What the answer was scored against, all of it. */
+function References({
+  references,
+  further = 0,
+}: Pick<Cell, "further"> & { references: Reference[] }) {
+  return (
+    <div class="references">
+      <span class="review-name">{references.length > 1 ? "references" : "reference"}</span>
+      <ul aria-label="references">
+        {references.map(([text, times]) => (
+          <li key={text}>
+            {text}
+            {times > 1 && <span class="detail-none"> ×{count(times)}</span>}
+          </li>
+        ))}
+        {further > 0 && <li class="detail-none">and {count(further)} more</li>}
+      </ul>
+    </div>
   );
 }
 

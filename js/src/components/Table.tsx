@@ -2,7 +2,7 @@ import { useMemo } from "preact/hooks";
 import { differs, nameOf } from "../answers";
 import { scrollHeight, tableOf } from "../layout";
 import type { Key } from "../protocol";
-import { promptLabel } from "../query";
+import { labelOf } from "../query";
 import type { Session, View } from "../session";
 import type { ViewSettings } from "../view";
 import { Answer } from "./Answer";
@@ -74,13 +74,8 @@ export function Table({ session, view, settings }: TableProps) {
             <Head name="selected" hidden />
             <Head name="picture" hidden />
             <Head name="label" session={session} sortKey="label" />
-            {prompts.map((prompt, k) => (
-              <Head
-                key={k}
-                name={promptLabel(prompt, k)}
-                session={session}
-                sortKey={`answer:${k}`}
-              />
+            {prompts.map((_, k) => (
+              <Head key={k} name={labelOf(prompts, k)} session={session} sortKey={`answer:${k}`} />
             ))}
             {values.map((k) => {
               const name = columns[k]?.name as string;

@@ -37,8 +37,13 @@ export function Tile(props: ItemProps) {
         </div>
         {!row?.error &&
           settings.shownColumns(columns).map((k) => (
-            <div key={columns[k]?.name} class="value" title={row?.values[k] ?? undefined}>
-              <span class="valuename">{columns[k]?.name}</span> {row?.values[k]}
+            <div
+              key={columns[k]?.name}
+              class={`value value-${columns[k]?.kind}`}
+              title={`${columns[k]?.name}: ${row?.values[k] ?? "—"}`}
+            >
+              <span class="valuename">{columns[k]?.name}</span>{" "}
+              <span class="valuetext">{row?.values[k]}</span>
             </div>
           ))}
         {!row?.error &&

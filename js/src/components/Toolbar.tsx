@@ -12,6 +12,7 @@ import {
   DownIcon,
   FilterIcon,
   GridIcon,
+  MapIcon,
   SearchIcon,
   TableIcon,
   UniqueIcon,
@@ -58,6 +59,20 @@ export function Toolbar({ session, settings, search, onHelp }: ToolbarProps) {
       >
         <UniqueIcon />
       </button>
+      {session.map.state.value && (
+        <button
+          type="button"
+          class="button tool maptool"
+          aria-label="map"
+          aria-expanded={settings.map.value}
+          title="map"
+          onClick={() => {
+            settings.map.value = !settings.map.peek();
+          }}
+        >
+          <MapIcon />
+        </button>
+      )}
       <span class="toolgap" />
       <Columns session={session} settings={settings} />
       <input

@@ -67,14 +67,15 @@ export function useItems(
   const rowCount = session.shown.value.count;
   const promptCount = session.prompts.value.length;
   const valueCount = settings.shownColumns(session.columns.value).length;
+  const scoredCount = session.scored.value.length;
   const size = settings.size.value;
 
   const scroller = useRef<HTMLDivElement>(null);
   const { width, height: outer, fontSize } = useBox(scroller);
   const height = Math.max(80, outer - covered * fontSize);
   const layout = useMemo(
-    () => layoutFor({ width, fontSize, rowCount, promptCount, valueCount, size }),
-    [layoutFor, width, fontSize, rowCount, promptCount, valueCount, size],
+    () => layoutFor({ width, fontSize, rowCount, promptCount, valueCount, scoredCount, size }),
+    [layoutFor, width, fontSize, rowCount, promptCount, valueCount, scoredCount, size],
   );
   const { top, shift, scrollTo, sight } = useScroll(scroller, layout, height);
 
