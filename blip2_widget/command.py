@@ -104,15 +104,17 @@ def _asked(options: argparse.Namespace, folder: str | None) -> Result:
         "start": not options.dry_run,
     }
     images: Any = target
-    if options.engine == "ray":
-        call |= grammar.engine_given(options) | {"out": folder}
-    elif Path(target).suffix.lower() in _TABLES:
+    is_read_here = options.engine == "local"
+    call |= grammar.engine_given(options) | {"out": folder}
+    if is_read_here:
+        call["column"] = None
+    if is_read_here and Path(target).suffix.lower() in _TABLES:
         call["frame"] = table = _read_table(Path(target).expanduser())
         name = options.column or find_pictures(table)
         if name not in column_names(table):
             raise no_such_column(name, column_names(table))
         images = column_of(table, name)
-    elif options.column is not None:
+    elif is_read_here and options.column is not None:
         raise Blip2Error(f"{target} is no table, so it has no column; leave --column out")
     if options.sub == "ask":
         return api.ask(images, texts, **call)
