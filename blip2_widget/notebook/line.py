@@ -188,12 +188,21 @@ def _parser() -> argparse.ArgumentParser:
         "--column",
         metavar="NAME",
         type=_bare,
-        help="export, score: only this column of answers; import: the file's column of pictures",
+        help="export, score: only this column of answers; import, ray: the file's pictures",
     )
-    add("--overwrite", action="store_true", help="export: replace what is there")
+    add("--overwrite", action="store_true", help="export, ray: replace what is there")
     add("--text", metavar="NAME", type=_bare, help="import: the file's column of texts")
     add("--kind", choices=["caption", "question"], help="import: what the texts are")
     add("--prompt", metavar="TEXT", type=_bare, help="import: the question that the texts answer")
+    add(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="caption, ask: ray answers in pieces, on this machine or a cluster, into a folder",
+    )
+    add("--to", metavar="FOLDER", type=_bare, help="ray: where the answers go, in Parquet")
+    add("--actors", type=int, metavar="N", help="ray: so many processes, each with the model")
+    add("--rows-per-part", type=int, metavar="N", help="ray: rows answered at a time (512)")
     add("--wait", action="store_true", help="end the cell only when the run has ended")
     add(
         "--display",
@@ -212,7 +221,12 @@ PARSER = _parser()
 
 def parse(line: str) -> argparse.Namespace:
     """A `%blip2` line as options; `.sub` is the sub-command, `.words` what follows it."""
-    options = PARSER.parse_intermixed_args(split(line))
+    return parse_words(split(line))
+
+
+def parse_words(words: Sequence[str]) -> argparse.Namespace:
+    """The same of a line that is cut already."""
+    options = PARSER.parse_intermixed_args(words)
     options.sub, options.words = (
         (options.words[0], options.words[1:]) if options.words else ("help", [])
     )
@@ -228,9 +242,10 @@ _OF = {
     **dict.fromkeys(("models", "variants"), ("compare",)),
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
     "format": ("export", "import"),
-    "column": ("export", "import", "score"),
+    "column": ("export", "import", "score", "caption", "ask"),
     "method": ("map",),
-    "overwrite": ("export",),
+    "overwrite": ("export", "caption", "ask"),
+    **dict.fromkeys(("engine", "to", "actors", "rows_per_part"), ("caption", "ask")),
     "no_rerank": ("search",),
     **dict.fromkeys(("text", "kind", "prompt"), ("import",)),
 }
@@ -290,6 +305,18 @@ def options_given(options: argparse.Namespace) -> dict[str, Any]:
         "refresh": options.refresh,
         "cache": not options.no_cache,
         "on_error": options.on_error,
+    }
+
+
+def engine_given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the line says of where it is run, in the words of the Python API."""
+    return {
+        "engine": options.engine,
+        "out": options.to,
+        "actors": options.actors,
+        "rows_per_part": options.rows_per_part,
+        "column": options.column,
+        "overwrite": options.overwrite,
     }
 
 

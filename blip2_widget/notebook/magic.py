@@ -26,7 +26,7 @@ from blip2_widget.errors import Blip2Error, at_least_one
 from blip2_widget.images import column_of, find_pictures, is_table
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
-from blip2_widget.notebook.reports import models_frame, status_text
+from blip2_widget.notebook.reports import models_frame, plan_text, status_text
 from blip2_widget.notebook.result import Result
 from blip2_widget.notebook.targets import target, texts, with_variables
 from blip2_widget.session import current
@@ -141,6 +141,8 @@ class Blip2Magics(Magics):
         said = grammar.options_given(options)
         if options.sub in ("map", "match", "search"):
             said = _of_measures(options)
+        if options.sub in ("caption", "ask"):
+            said |= grammar.engine_given(options)
         call = said | {
             "frame": frame,
             "title": f"{options.sub} · {options.words[0]}",
@@ -176,7 +178,7 @@ class Blip2Magics(Magics):
             several = filled if cell is not None or len(filled) > 1 else list(filled.values())
             result = api.ask(images, several, **call)
         if options.dry_run:
-            print(_plan(result))
+            print(plan_text(result))
             return None
         self._last = result
         if options.out:
@@ -425,16 +427,3 @@ def _shown(result: Result, options: argparse.Namespace) -> Result:
         # A pyarrow table or a Dataset shows its pictures' bytes or nothing at all.
         display(frame if hasattr(frame, "_repr_html_") else result.answers)
     return result.quiet() if how != "widget" or options.wait else result
-
-
-def _plan(result: Result) -> str:
-    """What a run would do, for --dry-run."""
-    board = result.board
-    total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
-    names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
-    if not board.prompts and board.runs:
-        return f"{len(board)} pictures: {total - stored} to measure with {', '.join(names)}"
-    return (
-        f"{len(board)} pictures, {total} answers: {stored} stored already, "
-        f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")
-    )
