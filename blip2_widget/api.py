@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
+import inspect
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from PIL.Image import registered_extensions
 
 from blip2_widget.data.frames import row_values, rows_of, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
@@ -371,6 +375,8 @@ def search(
 def _query(query: Any, column: Column) -> tuple[str, Query]:
     """What is searched for, and what it is called. Raises Blip2Error."""
     if isinstance(query, str) and not _is_address(query):
+        if " " not in query and Path(query).suffix.lower() in registered_extensions():
+            raise Blip2Error(f"there is no file {query} (looked from {Path.cwd()})")
         _check_texts([query], "what is searched for")
         if columns_in(query):
             raise Blip2Error(
@@ -745,8 +751,20 @@ def _asking(
     cache: bool = True,
     on_error: str = "null",
     expression: str = "",
+    max_length: int | None = None,
+    min_length: int | None = None,
+    num_captions: int | None = None,
+    **unknown: Any,
 ) -> tuple[Column, Asking]:
-    """The rows that are meant, and how they are asked."""
+    """The rows that are meant, and how they are asked; LAVIS' names of three options count too."""
+    for name in unknown:
+        known = [each for each in inspect.signature(_asking).parameters if each != "unknown"]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[1:])}"
+        raise Blip2Error(f"there is no option {name}; {hint}")
+    max_new_tokens = max_length if max_new_tokens is None else max_new_tokens
+    min_new_tokens = min_length if min_new_tokens is None else min_new_tokens
+    k = num_captions if k is None else k
     _check_on_error(on_error)
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()

@@ -161,10 +161,29 @@ def _parser() -> argparse.ArgumentParser:
         "row's own",
     )
     add("--length-normalised", action="store_true", help="rank choices by their tokens' mean")
-    add("-k", type=int, metavar="N", help="N answers to choose from: of N beams, or sampled")
+    add(
+        "-k",
+        "--num-captions",
+        dest="k",
+        type=int,
+        metavar="N",
+        help="N answers to choose from: of N beams, or sampled",
+    )
     add("--preset", choices=list(PRESETS), help="LAVIS' settings for captions or for questions")
-    add("--max-new-tokens", type=int, metavar="N", help="the longest answer, in tokens")
-    add("--min-new-tokens", type=int, metavar="N", help="the shortest answer, in tokens")
+    add(
+        "--max-new-tokens",
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="the longest answer, in tokens",
+    )
+    add(
+        "--min-new-tokens",
+        "--min-length",
+        type=int,
+        metavar="N",
+        help="the shortest answer, in tokens",
+    )
     add("--num-beams", type=int, metavar="N", help="search this many beams")
     add("--length-penalty", type=float, metavar="P", help="above 0 beams prefer long answers")
     add("--repetition-penalty", type=float, metavar="P", help="above 1 words are repeated less")
@@ -226,7 +245,9 @@ def parse(line: str) -> argparse.Namespace:
 
 def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """The same of a line that is cut already."""
-    options = PARSER.parse_intermixed_args(words)
+    # LAVIS and Python write --num_beams.
+    dashed = [re.sub(r"^--[a-z_]+", lambda flag: flag[0].replace("_", "-"), word) for word in words]
+    options = PARSER.parse_intermixed_args(dashed)
     options.sub, options.words = (
         (options.words[0], options.words[1:]) if options.words else ("help", [])
     )

@@ -23,7 +23,7 @@ from traitlets import Bool, Float, Int, Unicode
 
 import blip2_widget.api as api
 from blip2_widget.errors import Blip2Error, at_least_one
-from blip2_widget.images import column_of, find_pictures, is_table
+from blip2_widget.images import column_names, column_of, find_pictures, is_table
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
 from blip2_widget.notebook.reports import models_frame, plan_text, status_text
@@ -221,7 +221,9 @@ class Blip2Magics(Magics):
                 "of texts a row"
             )
         _check_name(options.out)
-        references = target(options.refs, names)[0]
+        is_column = options.refs in column_names(result.board.column.frame)
+        is_plain = is_column and options.refs not in names
+        references = options.refs if is_plain else target(options.refs, names)[0]
         score = result.score(
             references,
             options.column,
@@ -423,7 +425,7 @@ def _shown(result: Result, options: argparse.Namespace) -> Result:
     if how == "table" or options.wait:
         result.wait()
     if how == "table":
-        frame = result.df
+        frame = result.found if result.board.found is not None else result.df
         # A pyarrow table or a Dataset shows its pictures' bytes or nothing at all.
         display(frame if hasattr(frame, "_repr_html_") else result.answers)
     return result.quiet() if how != "widget" or options.wait else result
