@@ -1009,6 +1009,8 @@ class Asking:
         session = current()
         located = locate(parse(model), task)
         plan = session.manager.plan(located, variant_for(located, self.variant))
+        # What better variants have stored is not taken: rows are compared with each other, in their
+        # order and in what is near what, so all have to be of one variant.
         measure = make(located, plan.variant, self.store, refresh=self.refresh)
         measuring = Measuring(
             self.column,

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-#: Vectors that are rounded at a time while an index is made, and of which directions are learned.
-_AT_A_TIME = 65_536
+#: Vectors that are rounded at a time while an index is made, and of which directions are learned;
+#: and whose bytes are read at a time, so that what is made of their products stays in the cache.
+_AT_A_TIME, _READ = 65_536, 1 << 20
 #: The share of the vectors' squared length that the directions which are read have to hold. With
 #: less, too many vectors are computed in full.
 _HELD = 0.9
@@ -97,15 +98,14 @@ class VectorIndex:
         if not count:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
         exact = torch.from_numpy(vector.astype(np.float64))
-        most = self._at_most(self._shortened(exact.float()[None])[0]).view(rows, each)
-        of_row = most.amax(dim=1)
+        products, of_row, bound = self._rough(self._shortened(exact.float()[None])[0])
         seem_best = of_row.topk(min(_FIRST * count, rows)).indices
         scores = self._products(exact, (seem_best[:, None] * each + torch.arange(each)).view(-1))
         # What is less than the last of the nearest so far, even in fp32, is no candidate.
         last = scores.view(-1, each).amax(dim=1).topk(count).values[-1]
-        least = float(np.nextafter(np.float32(last), np.float32(-np.inf)))
+        least = float(np.nextafter(np.float32(last), np.float32(-np.inf))) - bound
         near = (of_row >= least).nonzero()[:, 0]
-        row, place = (most[near] >= least).nonzero().unbind(dim=1)
+        row, place = (products[near].float() >= least).nonzero().unbind(dim=1)
         left = near[row] * each + place
         scores = self._products(exact, left)
         candidates, of = torch.unique_consecutive(left // each, return_inverse=True)
@@ -134,22 +134,30 @@ class VectorIndex:
         self._error = max(self._error, float((vectors - kept).norm(dim=1).max()))
         self._longest = max(self._longest, float(kept.norm(dim=1).max()))
 
-    def _at_most(self, asked: torch.Tensor) -> torch.Tensor:
-        """What the products of all vectors with one are at most, in fp32."""
+    def _rough(self, asked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """The products of all vectors with one, by bytes, as (rows, vectors a row) in bf16; the
+        largest of each row; and how much more one may be than it seems."""
         import torch
         from torch.nn.functional import pad
 
+        rows, each, size = self._vectors.shape
         exact = pad(asked, (0, self._bytes.shape[1] - len(asked)))
         read = exact.bfloat16()
-        # In fp32, of which torch takes the largest five times as fast.
-        found = torch._weight_int8pack_mm(read[None], self._bytes, self._scales)[0].float()
+        products, of_row = torch.empty(rows, each, dtype=torch.bfloat16), torch.empty(rows)
+        largest = 0.0
+        for start in range(0, rows, step := max(_READ // each, 1)):
+            some = slice(start * each, (start + step) * each)
+            found = torch._weight_int8pack_mm(read[None], self._bytes[some], self._scales[some])
+            products[start : start + step] = found.view(-1, each)
+            # In fp32, of which torch takes the largest five times as fast.
+            wide = found.float().view(-1, each)
+            of_row[start : start + step] = wide.amax(dim=1)
+            largest = max(largest, *(abs(float(end)) for end in wide.aminmax()))
         length, lost = float(exact.norm()), float((exact - read.float()).norm())
-        largest = float(torch.stack(found.aminmax()).abs().max())
         # By Cauchy and Schwarz; the kernel sums in fp32 and rounds the sum to bf16.
         bound = self._error * length + self._longest * lost + _BF16 * largest
         # What fp32 makes of sums, here and where the vectors were turned.
-        size = self._vectors.shape[2]
-        return found.add_(bound + 4 * _FP32 * size * self._longest * length)
+        return products, of_row, bound + 4 * _FP32 * size * self._longest * length
 
     def _products(self, exact: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         """The products of some vectors with one, by their numbers, in fp32."""

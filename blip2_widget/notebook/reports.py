@@ -17,6 +17,7 @@ from blip2_widget.model import (
     parse,
     read_machine,
 )
+from blip2_widget.run import Measuring
 
 if TYPE_CHECKING:
     from blip2_widget.notebook.result import Result
@@ -94,8 +95,13 @@ def plan_text(result: Result) -> str:
     board = result.board
     total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
     names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
-    if not board.prompts and board.runs:
-        return f"{len(board)} pictures: {total - stored} to measure with {', '.join(names)}"
+    measuring = board.runs[0] if board.runs else None
+    if isinstance(measuring, Measuring):
+        prepared = measuring.count_prepared()
+        return (
+            f"{total} pictures: {stored} measured already, {total - stored} to measure with "
+            f"{names[0]}" + (f", {prepared} of them from stored features" if prepared else "")
+        )
     return (
         f"{len(board)} pictures, {total} answers: {stored} stored already, "
         f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")

@@ -100,6 +100,10 @@ class Measure:
         """The same of what this process has in memory of all pictures that are known."""
         return set()
 
+    def prepared(self, _keys: Mapping[int, str]) -> set[int]:
+        """The rows for which the store has what takes long to compute, if not all."""
+        return set()
+
     def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
         """Measure what is left; returns what is wrong with the rows that no picture is to blame
         for. Raises Cancelled where `aid.between` does, Blip2Error where nothing can be measured."""

@@ -98,6 +98,11 @@ class Measuring(Work):
         self._announce(failed)
         self._worker.submit(self)
 
+    def count_prepared(self) -> int:
+        """How many of those that `count_stored` has left are as good as done; opens none."""
+        left = [row for row in self._rows if row not in self._settled]
+        return len(self.measure.prepared(self._known(left)))
+
     # --- on the worker's thread ---------------------------------------------------------------
 
     def step(self, urgent: bool) -> bool:

@@ -133,6 +133,13 @@ class Searching(Measure):
         self._base = self._kept.get(self._name(keys))
         return set(self._base.rows) if self._base else set()
 
+    def prepared(self, keys: Mapping[int, str]) -> set[int]:
+        if self._refresh:
+            return set()
+        names = {row: self._features_key(key) for row, key in keys.items()}
+        stored = self._store.has_features(list(names.values()))
+        return {row for row, name in names.items() if name in stored}
+
     def compute(self, engine: AnyEngine, keys: Mapping[int, str], aid: Aid) -> Mapping[int, str]:
         matching = cast("RetrievalEngine", engine)
         self._is_finished = False

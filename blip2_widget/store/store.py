@@ -196,6 +196,11 @@ class Store:
                 )
         return found
 
+    def has_features(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that features are stored under; reads none of these."""
+        found = self._access.select("SELECT key FROM features WHERE key IN", keys)
+        return {key for (key,) in found}
+
     def put_features(self, items: Iterable[tuple[str, str, Features]]) -> None:
         """Store (key, image key, features), and let go of the least recently used over the cap."""
         now = time.time()

@@ -46,7 +46,7 @@ def test_a_line_makes_a_map_of_pictures_of_a_table_and_of_a_result(
     run("%blip2 map said -m demo-retrieval --wait -q")
     assert not np.allclose(said.coordinates, places.coordinates)
     assert "8 pictures to lay out by umap" in run("%blip2 map said --method umap --dry-run").text
-    assert run("%blip2 map df.image --dry-run").text.startswith("8 pictures: 0 to measure")
+    assert run("%blip2 map df.image --dry-run").text.startswith("8 pictures: 8 measured already")
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,25 @@ def test_a_line_searches_by_text_and_by_picture(run: RunCell, shell: Interactive
     for expression in ("df.image[3]", "3"):
         run(f"%blip2 search df.image {expression} -n 2 -o like --wait -q")
         assert shell.user_ns["like"].found.index[0] == 3
-    printed = run('%blip2 search df.image "a circle" --dry-run').text
-    assert printed.startswith("8 pictures") and "demo-retrieval" in printed
+
+
+def test_a_dry_run_says_what_is_left(run: RunCell, own_session: Session) -> None:
+    search, match = (f'%blip2 {sub} df.image "a circle" --dry-run' for sub in ("search", "match"))
+    for line in (search, match):
+        printed = run(line).text
+        assert printed.startswith("8 pictures: 0 measured already, 8 to measure with demo-retriev")
+        assert "stored features" not in printed
+    run('%blip2 match df.image "a circle" -n 3 --wait -q')
+    run('%blip2 search df.image[:5] "a circle" --wait -q')
+    assert "8 pictures: 5 measured already, 3 to measure" in run(match).text
+    assert "8 pictures: 5 measured already, 3 to measure" in run(search).text  # in memory
+    own_session.vectors.clear()
+    assert ", 5 of them from stored features" in run(search).text
+    assert "from stored features" not in run(f"{search} --refresh").text
+    run('%blip2 search df.image "a circle" --wait -q')
+    own_session.manager.unload()
+    assert "8 pictures: 8 measured already, 0 to measure" in run(search).text
+    assert own_session.manager.resident() == []
 
 
 def test_a_saved_page_shows_the_best_with_their_numbers(own_session: Session) -> None:

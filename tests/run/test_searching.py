@@ -112,6 +112,15 @@ def test_a_second_search_reads_no_picture_and_no_features(
     assert len(fewer.found) == 4 and max(fewer.found.index) < 10
 
 
+def test_pictures_in_memory_are_looked_at_again(frame: pd.DataFrame) -> None:
+    """They may be others by then, of which nothing but their pixels tells."""
+    images = [np.array(Image.open(path).convert("RGB")) for path in frame.image]
+    first = list(blip2_widget.search(images, TEXT, n=2, rerank=False).wait(60).found.index)
+    images[first[0]][:] = 255
+    again = list(blip2_widget.search(images, TEXT, n=2, rerank=False).wait(60).found.index)
+    assert again[0] == first[1] and first[0] not in again
+
+
 def test_what_was_cancelled_is_gone_on_with(
     frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
