@@ -46,7 +46,7 @@ def figures(rows: int, name: str) -> dict[str, float]:
     samples = [str(path) for path in demo.samples().image]
     paths = [samples[row % len(samples)] for row in range(rows)]
     result = blip2_widget.caption(paths, model="demo", start=False)
-    grid = result.board.run_of(0)._grid
+    grid = result.run._grid
     for row in range(rows):
         text = f"{row} red circles above a blue rectangle"
         grid.answer(Task(row, 0, 0), text, -0.5, cached=False, at=1.7e9)

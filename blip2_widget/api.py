@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
+import inspect
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from PIL.Image import registered_extensions
 
 from blip2_widget.data.frames import row_values, rows_of, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
@@ -111,6 +115,11 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `refresh`: compute again what is stored; `cache=False`: neither read nor write the store.
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
     - `title`: the gallery's heading.
+    - `engine`: "ray" answers in pieces, by Ray's actors on this machine or a cluster, into a folder
+      of Parquet, and then `images` may be Parquet files ("rows/*.parquet") or WebDataset's
+      shards ("shards/*.tar"), too. `out`: the folder, in which the same call goes on
+      where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
+      `column`: that of the pictures; `overwrite`: replace another job's answers.
 
     Returns and raises as `caption`.
     """
@@ -366,6 +375,8 @@ def search(
 def _query(query: Any, column: Column) -> tuple[str, Query]:
     """What is searched for, and what it is called. Raises Blip2Error."""
     if isinstance(query, str) and not _is_address(query):
+        if " " not in query and Path(query).suffix.lower() in registered_extensions():
+            raise Blip2Error(f"there is no file {query} (looked from {Path.cwd()})")
         _check_texts([query], "what is searched for")
         if columns_in(query):
             raise Blip2Error(
@@ -622,14 +633,73 @@ def _run(
     *,
     title: str | None = None,
     start: bool = True,
+    engine: str = "local",
+    out: str | Path | None = None,
+    actors: int | None = None,
+    rows_per_part: int | None = None,
+    column: str | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> Result:
     from blip2_widget.notebook.result import Result
 
-    column, asking = _asking(images, **options)
+    of_ray: dict[str, Any] = {
+        "out": out,
+        "actors": actors,
+        "rows_per_part": rows_per_part,
+        "column": column,
+    }
+    if engine == "ray":
+        return _on_ray(
+            images, prompts, title=title, start=start, overwrite=overwrite, **of_ray, **options
+        )
+    if engine != "local":
+        raise Blip2Error(f"engine is 'local' or 'ray', not {engine!r}")
+    for name, value in of_ray.items():
+        if value is not None:
+            raise Blip2Error(f"{name} is for engine='ray'; leave it out")
+    rows, asking = _asking(images, **options)
     run = asking.run(prompts, title=title)
-    board = Board(column, run.pictures, run.title)
+    board = Board(rows, run.pictures, run.title)
     board.add(run.start() if start else run)
+    return Result(board.put_probabilities(), [asking], started=start)
+
+
+def _on_ray(
+    images: Any,
+    prompts: list[Prompt],
+    *,
+    title: str | None,
+    start: bool,
+    out: str | Path | None,
+    actors: int | None,
+    rows_per_part: int | None,
+    column: str | None,
+    overwrite: bool,
+    **options: Any,
+) -> Result:
+    from blip2_widget.jobs import ROWS_PER_PART, begin, files_of
+    from blip2_widget.notebook.result import Result
+
+    at_least_one(actors=actors, rows_per_part=rows_per_part)
+    size = rows_per_part or ROWS_PER_PART
+    source = files_of(images, column, prompts, size)
+    if source is not None and any(options.get(name) is not None for name in ("n", "sample")):
+        raise Blip2Error("n and sample choose rows of a column; of files all rows are answered")
+    rows, asking = _asking(images if source is None else source.column, **options)
+    job = begin(
+        source,
+        rows,
+        prompts,
+        asking,
+        title=title or rows.name or "pictures",
+        out=out,
+        actors=actors,
+        rows=size,
+        overwrite=overwrite,
+    )
+    board = Board(rows, job.pictures, job.title)
+    board.add(job.start() if start else job)
     return Result(board.put_probabilities(), [asking], started=start)
 
 
@@ -681,8 +751,20 @@ def _asking(
     cache: bool = True,
     on_error: str = "null",
     expression: str = "",
+    max_length: int | None = None,
+    min_length: int | None = None,
+    num_captions: int | None = None,
+    **unknown: Any,
 ) -> tuple[Column, Asking]:
-    """The rows that are meant, and how they are asked."""
+    """The rows that are meant, and how they are asked; LAVIS' names of three options count too."""
+    for name in unknown:
+        known = [each for each in inspect.signature(_asking).parameters if each != "unknown"]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[1:])}"
+        raise Blip2Error(f"there is no option {name}; {hint}")
+    max_new_tokens = max_length if max_new_tokens is None else max_new_tokens
+    min_new_tokens = min_length if min_new_tokens is None else min_new_tokens
+    k = num_captions if k is None else k
     _check_on_error(on_error)
     at_least_one(n=n, sample=sample, batch_size=batch_size)
     session = current()
@@ -713,7 +795,8 @@ def _asking(
     )
     for family in ("opt", "t5"):
         how.settings(family)  # what is wrong with it is said before anything is read
-    column = _rows_of(read_column(images, frame=frame, first=n), n, sample, seed)
+    read = images if isinstance(images, Column) else read_column(images, frame=frame, first=n)
+    column = _rows_of(read, n, sample, seed)
     if not column.values:
         raise Blip2Error("the column is empty; there is no picture to look at")
     store = session.store if cache else Store.in_memory()

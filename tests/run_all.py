@@ -25,7 +25,7 @@ CHECKS: Final[dict[str, tuple[Path, list[str]]]] = {
     "types": (ROOT, [PYTHON, "-m", "mypy"]),
     "front end, types and lint": (ROOT / "js", [NPM, "run", "--silent", "check"]),
     "front end, tests": (ROOT / "js", [NPM, "run", "--silent", "test"]),
-    "tests": (ROOT, [PYTHON, "-m", "pytest", "-m", "not browser"]),
+    "tests": (ROOT, [PYTHON, "-m", "pytest", "-m", "not browser and not cluster"]),
     "notebooks": (
         ROOT,
         [PYTHON, "-m", "pytest", "--nbval", "--nbval-cell-timeout=300", "notebooks"],

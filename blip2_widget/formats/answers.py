@@ -16,7 +16,7 @@ from blip2_widget.formats.names import UNDERSTOOD
 from blip2_widget.images import Encoded, Limits, encoded, file_identity, size_of
 from blip2_widget.run import Board, Measuring, Record, ReviewOf, records_of
 
-Kind = Literal["place", "text", "number", "truth", "time"]
+Kind = Literal["place", "text", "number", "truth", "time", "bytes"]
 
 #: The columns of every format and what stands in them; behind them stand the numbers that were
 #: computed of the rows. A place is what the caller's index has.

@@ -56,6 +56,11 @@ FORMATS = {
 _SUFFIXES = {each.suffix: each for each in FORMATS.values() if each.suffix}
 
 
+def has_format(path: Path) -> bool:
+    """Whether a path's end says a format."""
+    return path.suffix.lower() in _SUFFIXES
+
+
 def format_to_write(path: Path, name: str | None) -> Format:
     """The format of a name, or of how the path ends. Raises Blip2Error where it is none."""
     found = _named(name) if name is not None else _SUFFIXES.get(path.suffix.lower())

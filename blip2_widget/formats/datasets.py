@@ -84,13 +84,18 @@ def _packages() -> tuple[Any, Any]:
 
 def _schema(answers: Answers, pa: Any) -> Any:
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.schema([("image", picture), *arrow_schema(answers)])
+    return pa.schema([("image", picture), *arrow_schema(answers.columns, answers.counts)])
 
 
 def _features(answers: Answers) -> Any:
     from datasets import Features, Image
 
-    return Features({"image": Image(), **Features.from_arrow_schema(arrow_schema(answers))})
+    return Features(
+        {
+            "image": Image(),
+            **Features.from_arrow_schema(arrow_schema(answers.columns, answers.counts)),
+        }
+    )
 
 
 def _tables(answers: Answers, pa: Any, embed: bool) -> Iterator[Any]:

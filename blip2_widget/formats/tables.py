@@ -6,13 +6,13 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.formats.answers import COLUMNS, Answers, answered, no_package, texts
+from blip2_widget.formats.answers import COLUMNS, Answers, Kind, answered, no_package, texts
 from blip2_widget.formats.whole import whole_file
 
 #: Records in a row group: so many are in memory at a time.
@@ -31,7 +31,7 @@ def write_parquet(answers: Answers, path: Path, overwrite: bool) -> int:
         import pyarrow.parquet as pq
     except ImportError:
         raise no_package("pyarrow", "Parquet") from None
-    schema = arrow_schema(answers)
+    schema = arrow_schema(answers.columns, answers.counts)
     written = 0
     records = answers.records()
     with whole_file(path, overwrite) as partial, pq.ParquetWriter(partial, schema) as writer:
@@ -41,18 +41,19 @@ def write_parquet(answers: Answers, path: Path, overwrite: bool) -> int:
     return written
 
 
-def arrow_schema(answers: Answers) -> Any:
-    """The types of the columns."""
+def arrow_schema(columns: Mapping[str, Kind], counts: bool) -> Any:
+    """The types of the columns; `counts` says that a place is a number."""
     import pyarrow as pa
 
-    types = {
-        "place": pa.int64() if answers.counts else pa.string(),
+    types: dict[Kind, Any] = {
+        "place": pa.int64() if counts else pa.string(),
         "text": pa.string(),
         "number": pa.float64(),
         "truth": pa.bool_(),
         "time": pa.timestamp("us", "UTC"),
+        "bytes": pa.binary(),
     }
-    return pa.schema([(name, types[kind]) for name, kind in answers.columns.items()])
+    return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, Any]]:

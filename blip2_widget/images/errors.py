@@ -31,6 +31,9 @@ class ImageError(Blip2Error):
         super().__init__(message)
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Kind, str]]:
+        return ImageError, (self.kind, str(self))  # else only the message would be pickled
+
 
 def reason_of(error: Exception) -> str:
     """What another library's error says, in one line and with its type."""

@@ -10,6 +10,7 @@ from blip2_widget.model.catalogue import (
     DEFAULT_RETRIEVAL,
     PUBLISHED,
     RETRIEVAL,
+    Checkpoint,
     Located,
     Task,
     locate,
@@ -21,6 +22,7 @@ from blip2_widget.model.loaded import Between, Cancelled
 from blip2_widget.model.machine import Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
+from blip2_widget.model.pixels import PictureSize, picture_size
 from blip2_widget.model.presets import PRESETS, preset_named
 from blip2_widget.model.prompts import Kind, conversation_text, kind_of, prompt_text
 from blip2_widget.model.ranking import Likelihood, ranked
@@ -53,6 +55,7 @@ __all__ = [
     "BatchSizes",
     "Between",
     "Cancelled",
+    "Checkpoint",
     "Engine",
     "GenerationSettings",
     "KeptWeights",
@@ -61,6 +64,7 @@ __all__ = [
     "Located",
     "Machine",
     "ModelManager",
+    "PictureSize",
     "Resident",
     "RetrievalEngine",
     "Sizes",
@@ -80,6 +84,7 @@ __all__ = [
     "needed_bytes",
     "offered",
     "parse",
+    "picture_size",
     "pooled",
     "preset_named",
     "prompt_text",

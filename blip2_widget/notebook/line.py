@@ -161,10 +161,29 @@ def _parser() -> argparse.ArgumentParser:
         "row's own",
     )
     add("--length-normalised", action="store_true", help="rank choices by their tokens' mean")
-    add("-k", type=int, metavar="N", help="N answers to choose from: of N beams, or sampled")
+    add(
+        "-k",
+        "--num-captions",
+        dest="k",
+        type=int,
+        metavar="N",
+        help="N answers to choose from: of N beams, or sampled",
+    )
     add("--preset", choices=list(PRESETS), help="LAVIS' settings for captions or for questions")
-    add("--max-new-tokens", type=int, metavar="N", help="the longest answer, in tokens")
-    add("--min-new-tokens", type=int, metavar="N", help="the shortest answer, in tokens")
+    add(
+        "--max-new-tokens",
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="the longest answer, in tokens",
+    )
+    add(
+        "--min-new-tokens",
+        "--min-length",
+        type=int,
+        metavar="N",
+        help="the shortest answer, in tokens",
+    )
     add("--num-beams", type=int, metavar="N", help="search this many beams")
     add("--length-penalty", type=float, metavar="P", help="above 0 beams prefer long answers")
     add("--repetition-penalty", type=float, metavar="P", help="above 1 words are repeated less")
@@ -188,12 +207,21 @@ def _parser() -> argparse.ArgumentParser:
         "--column",
         metavar="NAME",
         type=_bare,
-        help="export, score: only this column of answers; import: the file's column of pictures",
+        help="export, score: only this column of answers; import, ray: the file's pictures",
     )
-    add("--overwrite", action="store_true", help="export: replace what is there")
+    add("--overwrite", action="store_true", help="export, ray: replace what is there")
     add("--text", metavar="NAME", type=_bare, help="import: the file's column of texts")
     add("--kind", choices=["caption", "question"], help="import: what the texts are")
     add("--prompt", metavar="TEXT", type=_bare, help="import: the question that the texts answer")
+    add(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="caption, ask: ray answers in pieces, on this machine or a cluster, into a folder",
+    )
+    add("--to", metavar="FOLDER", type=_bare, help="ray: where the answers go, in Parquet")
+    add("--actors", type=int, metavar="N", help="ray: so many processes, each with the model")
+    add("--rows-per-part", type=int, metavar="N", help="ray: rows answered at a time (512)")
     add("--wait", action="store_true", help="end the cell only when the run has ended")
     add(
         "--display",
@@ -212,7 +240,14 @@ PARSER = _parser()
 
 def parse(line: str) -> argparse.Namespace:
     """A `%blip2` line as options; `.sub` is the sub-command, `.words` what follows it."""
-    options = PARSER.parse_intermixed_args(split(line))
+    return parse_words(split(line))
+
+
+def parse_words(words: Sequence[str]) -> argparse.Namespace:
+    """The same of a line that is cut already."""
+    # LAVIS and Python write --num_beams.
+    dashed = [re.sub(r"^--[a-z_]+", lambda flag: flag[0].replace("_", "-"), word) for word in words]
+    options = PARSER.parse_intermixed_args(dashed)
     options.sub, options.words = (
         (options.words[0], options.words[1:]) if options.words else ("help", [])
     )
@@ -228,9 +263,10 @@ _OF = {
     **dict.fromkeys(("models", "variants"), ("compare",)),
     **dict.fromkeys(("refs", "rule", "spice"), ("score",)),
     "format": ("export", "import"),
-    "column": ("export", "import", "score"),
+    "column": ("export", "import", "score", "caption", "ask"),
     "method": ("map",),
-    "overwrite": ("export",),
+    "overwrite": ("export", "caption", "ask"),
+    **dict.fromkeys(("engine", "to", "actors", "rows_per_part"), ("caption", "ask")),
     "no_rerank": ("search",),
     **dict.fromkeys(("text", "kind", "prompt"), ("import",)),
 }
@@ -290,6 +326,18 @@ def options_given(options: argparse.Namespace) -> dict[str, Any]:
         "refresh": options.refresh,
         "cache": not options.no_cache,
         "on_error": options.on_error,
+    }
+
+
+def engine_given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the line says of where it is run, in the words of the Python API."""
+    return {
+        "engine": options.engine,
+        "out": options.to,
+        "actors": options.actors,
+        "rows_per_part": options.rows_per_part,
+        "column": options.column,
+        "overwrite": options.overwrite,
     }
 
 

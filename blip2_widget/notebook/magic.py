@@ -23,13 +23,12 @@ from traitlets import Bool, Float, Int, Unicode
 
 import blip2_widget.api as api
 from blip2_widget.errors import Blip2Error, at_least_one
-from blip2_widget.images import column_of, find_pictures, is_table
+from blip2_widget.images import column_names, column_of, find_pictures, is_table
 from blip2_widget.model import gigabytes, locate, parse
 from blip2_widget.notebook import line as grammar
-from blip2_widget.notebook.reports import models_frame, status_text
+from blip2_widget.notebook.reports import models_frame, plan_text, status_text
 from blip2_widget.notebook.result import Result
 from blip2_widget.notebook.targets import target, texts, with_variables
-from blip2_widget.run import Measuring
 from blip2_widget.session import current
 
 #: What `use` sets beside model and variant.
@@ -142,6 +141,8 @@ class Blip2Magics(Magics):
         said = grammar.options_given(options)
         if options.sub in ("map", "match", "search"):
             said = _of_measures(options)
+        if options.sub in ("caption", "ask"):
+            said |= grammar.engine_given(options)
         call = said | {
             "frame": frame,
             "title": f"{options.sub} · {options.words[0]}",
@@ -177,7 +178,7 @@ class Blip2Magics(Magics):
             several = filled if cell is not None or len(filled) > 1 else list(filled.values())
             result = api.ask(images, several, **call)
         if options.dry_run:
-            print(_plan(result))
+            print(plan_text(result))
             return None
         self._last = result
         if options.out:
@@ -220,7 +221,9 @@ class Blip2Magics(Magics):
                 "of texts a row"
             )
         _check_name(options.out)
-        references = target(options.refs, names)[0]
+        is_column = options.refs in column_names(result.board.column.frame)
+        is_plain = is_column and options.refs not in names
+        references = options.refs if is_plain else target(options.refs, names)[0]
         score = result.score(
             references,
             options.column,
@@ -422,25 +425,7 @@ def _shown(result: Result, options: argparse.Namespace) -> Result:
     if how == "table" or options.wait:
         result.wait()
     if how == "table":
-        frame = result.df
+        frame = result.found if result.board.found is not None else result.df
         # A pyarrow table or a Dataset shows its pictures' bytes or nothing at all.
         display(frame if hasattr(frame, "_repr_html_") else result.answers)
     return result.quiet() if how != "widget" or options.wait else result
-
-
-def _plan(result: Result) -> str:
-    """What a run would do, for --dry-run."""
-    board = result.board
-    total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
-    names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
-    measuring = board.runs[0] if board.runs else None
-    if isinstance(measuring, Measuring):
-        prepared = measuring.count_prepared()
-        return (
-            f"{total} pictures: {stored} measured already, {total - stored} to measure with "
-            f"{names[0]}" + (f", {prepared} of them from stored features" if prepared else "")
-        )
-    return (
-        f"{len(board)} pictures, {total} answers: {stored} stored already, "
-        f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")
-    )

@@ -1,4 +1,4 @@
-"""What `%blip2 models` and `%blip2 status` say."""
+"""What `%blip2 models`, `%blip2 status` and `--dry-run` say."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from blip2_widget.model import (
     parse,
     read_machine,
 )
+from blip2_widget.run import Measuring
 
 if TYPE_CHECKING:
+    from blip2_widget.notebook.result import Result
     from blip2_widget.session import Session
 
 
@@ -85,4 +87,22 @@ def _store_line(session: Session) -> str:
         f"{stats.answers} answers, {stats.matches} matches and {stats.features} features of "
         f"{stats.pictures} pictures, "
         f"{stats.said}, {gigabytes(stats.file_bytes)}" + (f"; {stats.note}" if stats.note else "")
+    )
+
+
+def plan_text(result: Result) -> str:
+    """What a run would do, for --dry-run."""
+    board = result.board
+    total, stored = board.progress.total, sum(run.count_stored() for run in board.runs)
+    names = [f"{run.located.checkpoint.name} · {run.variant.name}" for run in board.runs]
+    measuring = board.runs[0] if board.runs else None
+    if isinstance(measuring, Measuring):
+        prepared = measuring.count_prepared()
+        return (
+            f"{total} pictures: {stored} measured already, {total - stored} to measure with "
+            f"{names[0]}" + (f", {prepared} of them from stored features" if prepared else "")
+        )
+    return (
+        f"{len(board)} pictures, {total} answers: {stored} stored already, "
+        f"{total - stored} to compute" + (f" with {', '.join(names)}" if names else "")
     )

@@ -77,10 +77,13 @@ class Result:
 
     @property
     def run(self) -> Run:
-        """The first run; Blip2Error where nothing was asked."""
+        """The first run; Blip2Error where nothing was asked, or is answered elsewhere."""
         if not self.board.prompts:
             raise Blip2Error("nothing was asked about these pictures yet")
-        return self.board.run_of(0)
+        run = self.board.run_of(0)
+        if not isinstance(run, Run):
+            raise Blip2Error("this is not answered in this process; `progress` tells of it")
+        return run
 
     @cached_property
     def _people(self) -> Store:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import difflib
 from collections.abc import Mapping
 from typing import Any
@@ -43,9 +42,11 @@ def texts(words: list[str], names: Namespace) -> list[str]:
         try:
             value = _evaluate(word, names)
         except Blip2Error:
+            bare = [each for each in words if each[0] not in "\"'"]
             raise Blip2Error(
-                f"{' '.join(words)} is neither a text in quotes nor the name of one; "
-                f'write "{" ".join(words)}"'
+                f"{word} is neither a text in quotes nor the name of one; "
+                + (f'write "{" ".join(words)}"' if bare == words else "put it in quotes")
+                + ", and of an option's list no space behind a comma" * (bare != words)
             ) from None
         several = [value] if isinstance(value, str) else value
         if not isinstance(several, list | tuple) or not all(isinstance(t, str) for t in several):
@@ -96,7 +97,7 @@ def _evaluate(expression: str, names: Namespace) -> Any:
     except Blip2Error:
         raise
     except NameError as error:
-        close = difflib.get_close_matches(error.name or "", [*names, *dir(builtins)], n=1)
+        close = difflib.get_close_matches(error.name or "", names, n=1)
         hint = f"did you mean {close[0]}?" if close else "run the cell that makes it first"
         raise Blip2Error(f"{error}; {hint}") from None
     except Exception as error:

@@ -1,11 +1,13 @@
 """Runs over many rows: scheduling, batching, progress, cancelling and asking again."""
 
-from blip2_widget.run.board import Board, Measured, compared, free_name
-from blip2_widget.run.cells import Cell, Progress, Prompt
+from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
+from blip2_widget.run.board import Answerer, Board, Measured, compared, free_name
+from blip2_widget.run.cells import Cell, Progress, Prompt, RunState
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.choices import choices_in, column_of_choices, row_choices
 from blip2_widget.run.measures import Embedding, Fit, Matching, Measure, MultimodalEmbedding
 from blip2_widget.run.measuring import Measuring
+from blip2_widget.run.outcomes import failure, several
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.projecting import LEAST, Method, Projecting, check_method
 from blip2_widget.run.records import Record, records_of
@@ -20,6 +22,8 @@ __all__ = [
     "LEAST",
     "RERANKED",
     "Action",
+    "Answerer",
+    "Answers",
     "Board",
     "Cell",
     "Chats",
@@ -39,12 +43,15 @@ __all__ = [
     "Prompt",
     "Query",
     "Record",
+    "Reports",
     "ReviewOf",
     "Reviews",
     "Run",
+    "RunState",
     "Searching",
     "Target",
     "Turn",
+    "Wanted",
     "Worker",
     "check_method",
     "choices_in",
@@ -52,12 +59,15 @@ __all__ = [
     "columns_in",
     "compared",
     "escaped",
+    "failure",
     "fill",
     "free_name",
     "no_such_column",
     "quoted",
     "records_of",
     "row_choices",
+    "several",
+    "suitable_sizes",
     "target_of",
     "vectors_of_texts",
 ]

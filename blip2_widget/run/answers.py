@@ -23,6 +23,7 @@ from blip2_widget.model import (
 )
 from blip2_widget.run.halving import Halving
 from blip2_widget.run.keeping import Keeping
+from blip2_widget.run.work import fitting
 from blip2_widget.run.worker import wait_for
 from blip2_widget.store import ImportedText, Store, StoredAnswer, answer_key, features_key
 
@@ -357,3 +358,13 @@ class Answers:
         finally:
             for future in opening.values():
                 future.cancel()
+
+
+def suitable_sizes(
+    engine: Engine, variant: Variant, settings: GenerationSettings, batch_size: int | None
+) -> BatchSizes:
+    """What fits the device and its memory, or what was asked for."""
+    sizes = fitting(engine, variant, settings.max_new_tokens, settings.rows)
+    if batch_size is None:
+        return BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
+    return BatchSizes(min(sizes.pictures, batch_size), batch_size)

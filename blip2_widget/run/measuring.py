@@ -15,7 +15,7 @@ from blip2_widget.images import Column, ImageError, Limits
 from blip2_widget.model import Engine, Located, ModelManager, Variant
 from blip2_widget.run.measures import Aid, Measure
 from blip2_widget.run.pictures import Picture, Pictures
-from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work, why
+from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work, fitting, why
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
 
@@ -232,7 +232,8 @@ class Measuring(Work):
         )
 
     def _set_batch_sizes(self, engine: Engine) -> None:
-        self.measure.set_batch_size(self._batch_size or self._fitting(engine, tokens=1).pictures)
+        fits = fitting(engine, self.variant, tokens=1).pictures
+        self.measure.set_batch_size(self._batch_size or fits)
 
     # --- state --------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ Rows are known by their number throughout, never by their place in a batch.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,23 +12,22 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, ImageError, Limits
+from blip2_widget.images import Column, Limits
 from blip2_widget.model import (
     Answer,
-    BatchSizes,
     Cancelled,
     Engine,
     GenerationSettings,
     Located,
     ModelManager,
     Variant,
-    is_out_of_memory,
 )
-from blip2_widget.run.answers import Answers, Reports, Wanted
+from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
 from blip2_widget.run.cells import Cell, CellGrid, Prompt, Task
+from blip2_widget.run.outcomes import failure, several
 from blip2_widget.run.pictures import Picture, Pictures
 from blip2_widget.run.queue import Queue
-from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work, why
+from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store, StoredAnswer
 
@@ -297,12 +295,9 @@ class Run(Work):
 
     def _set_batch_sizes(self, engine: Engine) -> None:
         """What fits the device and its memory, or what was asked for."""
-        sizes = self._fitting(engine, self.settings.max_new_tokens, self.settings.rows)
-        if self._batch_size is None:
-            sizes = BatchSizes(sizes.pictures * engine.devices, sizes.answers * engine.devices)
-        else:
-            sizes = BatchSizes(min(sizes.pictures, self._batch_size), self._batch_size)
-        self._answers.set_batch_sizes(sizes)
+        self._answers.set_batch_sizes(
+            suitable_sizes(engine, self.variant, self.settings, self._batch_size)
+        )
 
     def _park(self, chunk: Chunk, urgent: bool) -> None:
         """Keep a chunk until the model is there, unless it was cancelled meanwhile."""
@@ -386,11 +381,7 @@ class Run(Work):
         cached: bool,
         at: float,
     ) -> None:
-        others = answer.alternatives
-        choices: tuple[tuple[str, float], ...] = ()
-        if ranked:  # stored in one order, however they are given
-            logprobs, others = dict(others), ()
-            choices = tuple((text, math.exp(logprobs[text])) for text in ranked if logprobs)
+        choices, others = several(answer, ranked)
         self._grid.answer(
             task,
             answer.text,
@@ -404,12 +395,10 @@ class Run(Work):
     def _fail_rows(
         self, tasks_of: Mapping[Wanted, Sequence[Task]], wanted: Iterable[Wanted], error: Exception
     ) -> None:
-        kind = "memory" if is_out_of_memory(error) else "model"
-        if isinstance(error, ImageError):
-            kind = error.kind
+        message, kind = failure(error)
         tasks = [task for want in wanted for task in tasks_of[want]]
         for task in tasks:
-            self._grid.fail(task, why(error, "answer"), kind)
+            self._grid.fail(task, message, kind)
         self._announce({task.row for task in tasks})
 
     def _hear_tokens(

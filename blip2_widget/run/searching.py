@@ -7,7 +7,6 @@ the vector of what is searched for and nothing else.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -176,7 +175,8 @@ class Searching(Measure):
         vectors = self._vectors()
         order: list[int] = []
         if vectors is not None:
-            self._kept.put(self._name({row: keys[row] for row in vectors.rows}), vectors)
+            if self._new is not None:
+                self._kept.put(self._name({row: keys[row] for row in vectors.rows}), vectors)
             index = vectors.near_pictures if self._query.text is None else vectors.near_texts
             found = index.search(asked, max(self._count, RERANKED if self._reranks else 0))
             order = [vectors.rows[at] for at in found.rows]
@@ -237,5 +237,10 @@ class Searching(Measure):
 
     def _name(self, keys: Mapping[int, str]) -> str:
         """What vectors of these pictures are kept under."""
-        parts = [self._located.identity, self._variant.vision, sorted(keys.items())]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        import numpy as np
+
+        rows = sorted(keys)
+        digest = hashlib.sha256(f"{self._located.identity} {self._variant.vision}".encode())
+        digest.update(np.asarray(rows, np.int64).tobytes())
+        digest.update("".join([keys[row] for row in rows]).encode())
+        return digest.hexdigest()

@@ -244,11 +244,6 @@ class Work:
             self._set_batch_sizes(engine)
         return engine
 
-    def _fitting(self, engine: Engine, tokens: int, rows: int = 1) -> BatchSizes:
-        """How many fit the device and its memory, for answers of so many tokens."""
-        free = max(free_bytes(self.variant, read_machine()) - engine.mapped, 0)
-        return batch_sizes(engine.model.config, self.variant, free, tokens, rows)
-
     def _grow(self, at_a_time: int) -> None:
         """Take more in the next chunk, where so many are computed at a time."""
         if self._batch_size is None:
@@ -294,6 +289,12 @@ class Work:
                 listener(rows)
             except Exception:  # one that shows it must not end the thread that computes
                 _log.exception("a listener failed")
+
+
+def fitting(engine: Engine, variant: Variant, tokens: int, rows: int = 1) -> BatchSizes:
+    """How many fit the device and its memory, for answers of so many tokens."""
+    free = max(free_bytes(variant, read_machine()) - engine.mapped, 0)
+    return batch_sizes(engine.model.config, variant, free, tokens, rows)
 
 
 def why(error: Exception, what: str) -> str:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from blip2_widget.errors import Blip2Error
 from blip2_widget.scores import captions as of_captions
 from blip2_widget.scores.calibration import Reliability, reliability
-from blip2_widget.scores.intervals import RESAMPLES, Interval, bootstrap, paired_difference
-from blip2_widget.scores.metric import Metric
+from blip2_widget.scores.intervals import RESAMPLES, Interval, bootstrap, paired_difference, wilson
+from blip2_widget.scores.metric import Metric, mean
 from blip2_widget.scores.references import read_references, read_texts
 from blip2_widget.scores.vqa import (
     ANNOTATORS,
@@ -197,10 +197,17 @@ class Score:
 
     @cached_property
     def intervals(self) -> tuple[Interval, ...]:
-        """Each metric's value with its 95 % bootstrap interval over rows."""
-        return tuple(
-            bootstrap(metric.statistics, metric.of_sums, resamples=self.resamples, seed=self.seed)
-            for metric in self.metrics
+        """Each metric's value with its 95 % interval over rows."""
+        return tuple(map(self._interval, self.metrics))
+
+    def _interval(self, metric: Metric) -> Interval:
+        """By the bootstrap; where all rows are right, or none is, from which it could draw nothing
+        else, Wilson's."""
+        right, count = metric.rows.sum(), len(metric.rows)
+        if metric.of_sums is mean and set(metric.rows) in ({0.0}, {1.0}) and self.text != "caption":
+            return wilson(round(right), count)
+        return bootstrap(
+            metric.statistics, metric.of_sums, resamples=self.resamples, seed=self.seed
         )
 
     @property
@@ -269,6 +276,9 @@ class Score:
         shared = sorted(set(self.places) & set(other.places))
         theirs = {metric.name: metric for metric in other.metrics}
         pairs = [(each, theirs[each.name]) for each in self.metrics if each.name in theirs]
+        ours, others = (dict(zip(s.places, s.references, strict=True)) for s in (self, other))
+        if any(ours[place] != others[place] for place in shared):
+            raise Blip2Error("these are scored against different references; score both by one")
         if not shared or not pairs:
             raise Blip2Error("these scores share no row and metric; score the same column in both")
         mine, yours = _numbers(self.places, shared), _numbers(other.places, shared)
@@ -357,8 +367,9 @@ def _notes_of_vqa(references: Sequence[Sequence[str]]) -> Iterable[str]:
     fewer = sum(len(each) < ANNOTATORS for each in references)
     if fewer:
         yield (
-            f"{_count(fewer, 'row')} of fewer than ten references: an answer needs min(3, n - 1) "
-            "of n, with one that it is equal; not to be compared with VQA's scores"
+            f"{_count(fewer, 'row')} of fewer than ten references: with n of them an "
+            "answer has to agree with min(3, n - 1), and with 1 it has to equal that; not to be "
+            "compared with VQA's scores"
         )
     raw = sum(
         any(normalise(text).split() != without_punctuation(text).split() for text in each)

@@ -83,7 +83,7 @@ def answered(
         result = blip2_widget.caption(images, start=False, **options)
     else:
         result = blip2_widget.ask(images, prompts, start=False, **options)
-    grid = result.board.run_of(0)._grid
+    grid = result.run._grid
     for prompt, said in enumerate([texts, *([more] if more else [])]):
         for row, text in enumerate(said):
             task = Task(row, prompt, 0)

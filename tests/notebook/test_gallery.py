@@ -84,7 +84,7 @@ def test_how_often_compared_answers_agree_is_told_and_followed(
     own_session.defaults.model = str(tiny_opt)
     monkeypatch.setattr("blip2_widget.notebook.gallery._COUNT_INTERVAL", 0.01)
     result = blip2_widget.compare(noise[:3], {"a": "what?", "b": "who?"}, start=False)
-    gallery, run = result.gallery, result.board.run_of(0)
+    gallery, run = result.gallery, result.run
 
     def say(row: int, *texts: str) -> None:
         for prompt, text in enumerate(texts):

@@ -103,6 +103,7 @@ def test_no_word_asks_for_help() -> None:
     [
         ("captoin df.img", "did you mean caption"),
         ("caption df.img --modle demo", "did you mean --model"),
+        ("caption df.img --num_beans 5", "did you mean --num-beams"),
         ("caption df.img -n many", "invalid int value"),
         ("caption df.img --display gif", "invalid choice"),
         ("xyz", "write one of caption, ask"),
@@ -200,3 +201,9 @@ def test_a_list_of_choices_that_is_none_is_refused(written: str) -> None:
 
 def test_what_is_left_out_is_not_written() -> None:
     assert options_written({"batch_size": None, "refresh": False, "cache": True}) == ""
+
+
+def test_lavis_names_of_options_are_known() -> None:
+    lavis = parse("caption df.img --num_beams 5 --max_length 30 --min_length=8 --num_captions 3")
+    ours = parse("caption df.img --num-beams 5 --max-new-tokens 30 --min-new-tokens 8 -k 3")
+    assert vars(lavis) == vars(ours)

@@ -228,3 +228,11 @@ def test_checkpoints_that_match_are_listed(own_session: Session) -> None:
     frame = models_frame()
     assert {"itm-vit-g", "itm-vit-g-coco", "demo-retrieval"} <= set(frame.index)
     assert frame.loc["demo-retrieval", "cpu-int8"] == ""
+
+
+def test_a_misspelt_file_is_no_text_and_a_table_shows_what_was_found(run: RunCell) -> None:
+    assert "there is no file nothere.png" in str(
+        run('%blip2 search df.image "nothere.png"', fails=True).error
+    )
+    shown = run('%blip2 search df.image "a red circle" -n 3 --display table').outputs[0]
+    assert shown.data["text/html"].count("<tr") == 4  # three rows below their names

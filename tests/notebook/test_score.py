@@ -111,6 +111,8 @@ def test_a_line_scores_prints_and_shows(run_cell: RunCell, shell: InteractiveShe
     ask = '%blip2 ask df.image "what is the color of the shape?" -m demo'
     assert sent[-1]["codes"] == [f"{ask}\n%blip2 score --refs df.answer"]
     first = shell.user_ns["score"].summary
+    run_cell("%blip2 score said --refs answer -q -o score")  # a column of the result's frame
+    pd.testing.assert_frame_equal(shell.user_ns["score"].summary, first)
     run_cell("%blip2 score --refs answers -q -o score")
     pd.testing.assert_frame_equal(shell.user_ns["score"].summary, first)
     # Both lines in a cell do the same, of another column as well.
@@ -118,7 +120,7 @@ def test_a_line_scores_prints_and_shows(run_cell: RunCell, shell: InteractiveShe
     assert shell.user_ns["again"].metrics[0].value == first.value[0]
     for cell, part in (
         ("%blip2 score said --refs df.answer --column no", "there is no column 'no'"),
-        ("%blip2 caption df.image --column a", "--column is for export, import and score"),
+        ("%blip2 caption df.image --column a", "column is for engine='ray'"),
         ("%blip2 score said", "score needs what is right"),
         ("%blip2 score df --refs df.answer", "df is a DataFrame; give a result"),
         ("%blip2 caption df.image --refs df.answer", "--refs is for score"),

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 import blip2_widget
 from blip2_widget.images import still
 from blip2_widget.notebook.snapshot import settled, snapshot_html
-from blip2_widget.run import Board
+from blip2_widget.run import Board, Run
 from blip2_widget.session import Session
 
 HOSTILE = (
@@ -71,7 +72,7 @@ def run_of(images: Sequence[object], prompts: dict[str, str] | None = None) -> B
 
 
 def answer(board: Board, *answers: str) -> Board:
-    for run in {board.run_of(at) for at in range(len(board.prompts))}:
+    for run in cast("list[Run]", board.runs):
         for task in run._grid.tasks(range(len(board)), "waiting"):
             run._grid.answer(task, answers[task.row % len(answers)], None, cached=False, at=None)
     return board

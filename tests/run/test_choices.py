@@ -235,3 +235,16 @@ def test_what_is_given_beside_a_preset_wins(frame: pd.DataFrame, own_session: Se
     assert settings_of(usual) == GenerationSettings(max_new_tokens=12)
     many = blip2_widget.caption(image, preset="coco", k=7, start=False)
     assert settings_of(many).num_beams == 7
+
+
+def test_lavis_names_are_known_in_python_and_unknown_ones_told() -> None:
+    samples = [str(path) for path in demo.samples().image[:2]]
+    run = blip2_widget.caption(
+        samples, num_beams=4, max_length=12, min_length=3, num_captions=2, start=False
+    ).run
+    settings = run.settings
+    assert (settings.max_new_tokens, settings.min_new_tokens, settings.k) == (12, 3, 2)
+    with pytest.raises(Blip2Error, match="no option max_lenght; did you mean max_length"):
+        blip2_widget.caption(samples, max_lenght=12)
+    with pytest.raises(Blip2Error, match="no option poolled"):
+        blip2_widget.embed(samples, poolled=True)

@@ -92,7 +92,22 @@ def test_it_is_told_in_few_lines_that_are_the_same_every_time(score: Score) -> N
     assert repr(score) == repr(score_answers(ANSWERS, REFERENCES))
     assert repr(score).splitlines()[0] == "scores of 4 answers"
     assert repr(score).splitlines()[1].startswith("  VQA accuracy  0.583  [")
-    assert repr(score_answers(["yes"], [["yes"] * 10])).splitlines()[1] == "  VQA accuracy  1.000"
+
+
+def test_all_right_is_no_more_sure_than_wilson_says() -> None:
+    """The bootstrap of rows that are all alike draws nothing else."""
+    right = score_answers(["yes"] * 8, [["yes"] * 10] * 8)
+    wrong = score_answers(["no"] * 8, [["yes"] * 10] * 8)
+    for score, value, low, high in ((right, 1, 0.676, 1), (wrong, 0, 0, 0.324)):
+        for interval in score.intervals:
+            assert (interval.value, interval.low, interval.high) == pytest.approx(
+                (value, low, high), abs=1e-3
+            )
+
+
+def test_scores_against_other_references_are_not_compared() -> None:
+    with pytest.raises(Blip2Error, match="different references"):
+        score_answers(["a"], ["a"]).against(score_answers(["a"], ["b"]))
 
 
 def test_texts_are_shown_as_texts() -> None:

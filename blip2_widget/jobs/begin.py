@@ -1,0 +1,109 @@
+"""From what a person asks to a job: which rows, which folder, which model."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.images import Column
+from blip2_widget.jobs import on_ray
+from blip2_widget.jobs.answering import Spec
+from blip2_widget.jobs.job import Job, description
+from blip2_widget.jobs.parts import Parts
+from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars
+from blip2_widget.model import locate, parse, picture_size, preset_named
+from blip2_widget.run import Pictures, Prompt
+from blip2_widget.session import current
+from blip2_widget.store import default_path
+
+if TYPE_CHECKING:
+    from blip2_widget.api import Asking
+
+#: Rows in a part, where nobody says how many: what a killed worker costs at most, and 80 MB of
+#: pictures between who opens and who answers.
+ROWS_PER_PART = 512
+
+
+def files_of(
+    images: Any, column: str | None, prompts: Sequence[Prompt], rows: int
+) -> Source | None:
+    """The rows of what is read by those who work on it: Parquet files, WebDataset's shards. None of
+    anything else, which is a column."""
+    if not isinstance(images, str | Path):
+        return None
+    text = str(images)
+    for suffix in (".parquet", ".tar"):
+        if text.lower().endswith(suffix):
+            paths = _expanded(text)
+            if suffix == ".tar":
+                return of_tars(paths, prompts, rows)
+            return of_parquet(paths, column, prompts, rows)
+    return None
+
+
+def _expanded(text: str) -> list[str]:
+    """The files of a path, URL or glob, in their order. Raises Blip2Error where there is none."""
+    if "://" in text:
+        from fsspec.core import url_to_fs
+
+        files, place = url_to_fs(text)
+        found = [files.unstrip_protocol(path) for path in files.glob(place)]
+    else:
+        path = str(Path(text).expanduser().absolute())
+        found = [path] if Path(path).is_file() else glob.glob(path, recursive=True)  # noqa: PTH207
+    if not found:
+        raise Blip2Error(f"no file matches {text!r} (looked from {Path.cwd()})")
+    return sorted(found)
+
+
+def begin(
+    source: Source | None,
+    column: Column,
+    prompts: Sequence[Prompt],
+    asking: Asking,
+    *,
+    title: str,
+    out: str | Path | None,
+    actors: int | None,
+    rows: int,
+    overwrite: bool,
+) -> Job:
+    """The job that is asked for, which is not started yet. Raises Blip2Error where its folder holds
+    something else, and where no model can answer."""
+    on_ray.check_installed()
+    if source is None:
+        source = of_column(column, [asking.texts(prompt) for prompt in prompts], rows)
+    session = current()
+    located = locate(parse(asking.model))
+    spec = Spec(
+        prompts=tuple(prompts),
+        checkpoint=located.checkpoint,
+        commit=located.commit,
+        variant=session.manager.plan(located, asking.variant).variant,
+        settings=asking.how.settings(located.family),
+        question_form=preset_named(asking.how.preset).question,
+        limits=session.defaults.limits,
+        size=picture_size(located),
+        batch_size=asking.batch_size,
+        refresh=asking.refresh,
+        cache=asking.cache,
+    )
+    job = description(spec, source, asking.variant, rows)
+    folder = out or default_path().parent / "jobs" / job["fingerprint"][:16]
+    parts = Parts(Path(folder).absolute() if "://" not in str(folder) else folder)
+    parts.describe(job, overwrite, anew=asking.refresh)
+    pictures = Pictures(source.column, asking.store, session.defaults.limits)
+    return Job(
+        source,
+        spec,
+        title=title,
+        located=located,
+        parts=parts,
+        pictures=pictures,
+        ask=lambda row, prompt: asking.run([prompt], rows=[row], beside=pictures).start(),
+        variant=asking.variant,
+        actors=actors,
+    )

@@ -1,0 +1,227 @@
+"""Pieces through Ray Data: pictures are opened by tasks on any core, and answered by a pool of
+actors, each with the model; Ray holds back what comes too fast, and does again what was lost.
+
+A part is named by its piece and appears whole, so a piece that is done twice, since whoever did it
+first was lost before saying so, is there once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import pickle
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.jobs.answering import Answered, Answering, Opened, Spec, given_up, open_pictures
+from blip2_widget.jobs.care import with_care
+from blip2_widget.jobs.parts import Counts, Parts
+from blip2_widget.jobs.sources import Piece
+from blip2_widget.model import Cancelled, Located, ModelManager, Variant, needed_bytes
+
+#: Seconds between two looks of an actor at whether the job was stopped.
+_LOOK_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one actor takes: cores, GPUs or a fraction of one, and bytes of memory."""
+
+    cpus: float
+    gpus: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a job is spread out: the variant that its machines can hold, and what an actor takes."""
+
+    variant: Variant
+    resources: Resources
+    actors: int
+
+
+def check_installed() -> None:
+    """Raise Blip2Error where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise Blip2Error("for --engine ray pip install 'blip2-widget[ray]'")
+
+
+def connect() -> Any:
+    """Ray, connected to the cluster that RAY_ADDRESS names or that this process is in; else one of
+    this machine's own cores. Raises Blip2Error where it is not installed or does not answer."""
+    # Neither reports to anybody, nor notes on its own workings in a person's notebook.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    check_installed()
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except Exception as error:
+            raise Blip2Error(f"Ray cannot be reached: {type(error).__name__}: {error}") from None
+    return ray
+
+
+def plan(located: Located, variant: str, actors: int | None) -> Plan:
+    """What to run a checkpoint in on this cluster: it is looked at by one of its own machines, one
+    with a GPU where there is one and the variant may have it.
+
+    Raises Blip2Error where nothing fits.
+    """
+    ray = connect()
+    cluster = ray.cluster_resources()
+    on_gpu = cluster.get("GPU", 0) > 0 and not variant.startswith("cpu")
+    look = ray.remote(num_cpus=0, num_gpus=1 if on_gpu else 0, max_calls=1)(_look)
+    try:
+        chosen, bytes_needed, gpu_bytes = ray.get(look.remote(located, variant))
+    except ray.exceptions.RayTaskError as error:
+        raise Blip2Error(str(error.cause)) from None
+    cores = int(cluster.get("CPU", 1))
+    if chosen.is_cuda:
+        share = min(1.0, bytes_needed / max(gpu_bytes, 1))
+        # Several models on one GPU only where each leaves room for batches.
+        gpus = 1.0 if share > 0.25 else 0.5
+        count = actors or max(int(cluster["GPU"] / gpus), 1)
+        return Plan(chosen, Resources(1, gpus, 0), count)
+    count = actors or max(int(cluster.get("memory", 0) // max(bytes_needed, 1)), 1)
+    count = min(count, max(cores // 2, 1)) if actors is None else count
+    # A core in all is left to who opens pictures, if there are several.
+    cpus = max((cores - 1) // count, 1) if cores > count else cores / (count + 1)
+    return Plan(chosen, Resources(cpus, 0, bytes_needed), count)
+
+
+def _look(located: Located, variant: str) -> tuple[Variant, int, int]:
+    from blip2_widget.model import read_machine
+
+    chosen = ModelManager().choose(located, variant)
+    gpus = {gpu.device: gpu.total for gpu in read_machine().gpus}
+    return chosen, needed_bytes(located.sizes, chosen), gpus.get(chosen.device, 0)
+
+
+def run(
+    spec: Spec,
+    pieces: Sequence[tuple[int, Piece]],
+    parts: Parts,
+    plan: Plan,
+    kept: Collection[int] = (),
+) -> Iterator[tuple[int, Counts]]:
+    """Answer the numbered pieces and write a part of each; yields what each holds, as it is there.
+
+    Of the parts `kept` what they have is kept, and only rows that failed are answered. Once the
+    parts say stop, what is under way is given up. Raises Blip2Error where it cannot go on.
+    """
+    ray = connect()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    items = [
+        {"number": number, "piece": pickle.dumps(piece), "kept": number in kept}
+        for number, piece in pieces
+    ]
+    numbered = ray.data.from_items(items, override_num_blocks=len(items))
+    opened = numbered.map_batches(
+        _open,
+        fn_args=(spec, parts.folder),
+        batch_size=None,
+        num_cpus=1 if plan.resources.cpus >= 1 else plan.resources.cpus / 2,
+    )
+    resources: dict[str, Any] = {"num_cpus": plan.resources.cpus}
+    if plan.resources.gpus:
+        resources["num_gpus"] = plan.resources.gpus
+    if plan.resources.memory:
+        resources["memory"] = plan.resources.memory
+    answered = opened.map_batches(
+        _Actor,
+        fn_constructor_args=(spec, parts.folder),
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(plan.actors, len(items))),
+        **resources,
+    )
+    try:
+        for batch in answered.iter_batches(batch_size=None, batch_format="numpy"):
+            for number, counts in zip(batch["number"], batch["counts"], strict=True):
+                if counts:
+                    yield int(number), pickle.loads(counts)
+    except ray.exceptions.RayError as error:
+        raise Blip2Error(_line(error)) from error
+
+
+def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
+    """Open the pictures of pieces, all but those whose rows are answered already."""
+    parts = Parts(folder)
+    contents = []
+    for number, pickled, is_kept in zip(
+        batch["number"], batch["piece"], batch["kept"], strict=True
+    ):
+        if parts.is_stopped:
+            contents.append(b"")
+            continue
+        rows = pickle.loads(pickled).read(spec.prompts)
+        before = parts.answered(int(number), len(spec.prompts)) if is_kept else []
+        kept = {row.number: row for row in before if not row.has_failed}
+        opened = with_care(
+            parts,
+            f"_opening-{number:08d}",
+            [row for row in rows if row.number not in kept],
+            lambda some: open_pictures(some, spec),
+            given_up,
+        )
+        contents.append(pickle.dumps((kept, opened), protocol=5))
+    return {"number": batch["number"], "opened": contents}
+
+
+class _Actor:
+    """A model that answers what was opened, and writes it down."""
+
+    def __init__(self, spec: Spec, folder: str) -> None:
+        self._parts = Parts(folder)
+        self._answering = Answering(spec, self._between)
+        self._looked_at = 0.0
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        contents = []
+        for number, pickled in zip(batch["number"], batch["opened"], strict=True):
+            contents.append(self._answer(int(number), pickled) if pickled else b"")
+        return {"number": batch["number"], "counts": contents}
+
+    def _answer(self, number: int, pickled: bytes) -> bytes:
+        """Answer a piece; what is known of its part, nothing where it was given up."""
+        kept: dict[int, Answered]
+        opened: list[Opened]
+        kept, opened = pickle.loads(pickled)
+        try:
+            answered = with_care(
+                self._parts,
+                f"_answering-{number:08d}",
+                opened,
+                self._answering.answer,
+                lambda each: self._answering.answer([given_up(each.row)])[0],
+            )
+        except Cancelled:
+            return b""
+        rows = {**kept, **{row.number: row for row in answered}}
+        in_order = [rows[row] for row in sorted(rows)]
+        return pickle.dumps(self._parts.write(number, in_order, self._answering.spec))
+
+    def _between(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at > _LOOK_EVERY:
+            self._looked_at = now
+            if self._parts.is_stopped:
+                raise Cancelled
+
+
+def _line(error: BaseException) -> str:
+    """What went wrong on a worker, in one line: Ray keeps it as the text of a traceback alone."""
+    told = str(error).partition("\n\nThe above exception was the direct cause")[0].strip()
+    kind, _, message = (told.splitlines() or [""])[-1].partition(": ")
+    name = kind.rpartition(".")[2]
+    return message if name == "Blip2Error" else f"the job stopped: {name}: {message}"

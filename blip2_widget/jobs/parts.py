@@ -1,0 +1,299 @@
+"""A folder of answers in Parquet, one part for every piece of the rows, each there whole or not.
+
+Parts hold the columns of every export, and what a gallery shows beside them. They are read some
+rows at a time, never all.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import math
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.formats import COLUMNS, Kind, arrow_schema, clean, no_package
+from blip2_widget.jobs.answering import Answered, Spec
+from blip2_widget.run import Cell
+
+#: What a part has beside the columns of an export.
+_MORE: Final[dict[str, Kind]] = {
+    "image_key": "text",
+    "error_kind": "text",
+    "choices": "text",
+    "alternatives": "text",
+    "thumbnail": "bytes",
+}
+_DESCRIPTION = "_job.json"
+#: Who works on the job stops once this is there.
+_STOP = "_stop"
+#: Where a part says how many of what it holds.
+_COUNTS = b"blip2_widget"
+#: Parts that stay in memory while they are looked at.
+_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows a part has from its `first` on, and how many answers of each kind; `failed`
+    are those of its rows that have an answer that failed."""
+
+    first: int
+    rows: int
+    answered: int
+    failed: int
+    cached: int
+    failed_rows: tuple[int, ...] = ()
+
+
+class Parts:
+    """The parts in a folder, on a disk or wherever fsspec reaches."""
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            import pyarrow.parquet  # noqa: F401
+            from fsspec.core import url_to_fs
+        except ImportError as error:
+            raise no_package(error.name or "pyarrow", "a job's parts") from None
+        self.folder = str(folder)
+        self._files, self._path = url_to_fs(str(folder))
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[int, Any] = OrderedDict()
+
+    # --- the job's description ------------------------------------------------------------------
+
+    def describe(self, job: dict[str, Any], overwrite: bool, anew: bool = False) -> None:
+        """Begin a job here, or go on with it; `anew` begins the same job from nothing.
+
+        Raises Blip2Error where the folder holds something else, unless that is to be overwritten.
+        """
+        before = self.description()
+        is_same = before is not None and before["fingerprint"] == job["fingerprint"]
+        if is_same and not anew:
+            return
+        others = self._listed()
+        if before is None and others:
+            raise Blip2Error(
+                f"{self.folder} holds something else, which is kept: give another folder"
+            )
+        if before is not None and not (is_same or overwrite):
+            raise Blip2Error(
+                f"{self.folder} holds the answers of another job: give another folder, or write "
+                "--overwrite to replace them"
+            )
+        for name in others:
+            self._files.rm_file(f"{self._path}/{name}")
+        self._files.makedirs(self._path, exist_ok=True)
+        self._write(self._place(None), json.dumps(job, ensure_ascii=False, indent=1).encode())
+
+    def description(self) -> dict[str, Any] | None:
+        """What the folder's answers are answers to; None where it holds no job."""
+        try:
+            job: dict[str, Any] = json.loads(self._files.cat_file(self._place(None)))
+        except FileNotFoundError:
+            return None
+        return job
+
+    # --- notes to whoever works on the job ------------------------------------------------------
+
+    def stop(self) -> None:
+        """Let all who work on the job give up."""
+        self.put_note(_STOP, "")
+
+    def go(self) -> None:
+        """Let them work again."""
+        self.drop_note(_STOP)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the job was stopped."""
+        return self.note(_STOP) is not None
+
+    def note(self, name: str) -> str | None:
+        """What a note says, None where there is none."""
+        try:
+            text: bytes = self._files.cat_file(f"{self._path}/{name}")
+        except FileNotFoundError:
+            return None
+        return text.decode()
+
+    def put_note(self, name: str, text: str) -> None:
+        self._write(f"{self._path}/{name}", text.encode())
+
+    def drop_note(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._files.rm_file(f"{self._path}/{name}")
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def numbers(self) -> list[int]:
+        """The numbers of the parts that are there."""
+        names = [name for name in self._listed() if name.startswith("part-")]
+        return sorted(int(name[5:13]) for name in names if name.endswith(".parquet"))
+
+    def write(self, number: int, answered: Sequence[Answered], spec: Spec) -> Counts:
+        """Write a part, in the place of the one that may be there."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        cells = [cell for row in answered for cell in row.cells]
+        counts = Counts(
+            first=answered[0].number,
+            rows=len(answered),
+            answered=sum(cell.state == "done" for cell in cells),
+            failed=sum(cell.state == "error" for cell in cells),
+            cached=sum(cell.cached for cell in cells),
+            failed_rows=tuple(row.number for row in answered if row.has_failed),
+        )
+        schema = arrow_schema(COLUMNS | _MORE, True).with_metadata(
+            {_COUNTS: json.dumps(vars(counts)).encode()}
+        )
+        lines = [line for row in answered for line in _lines(row, spec)]
+        data = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(lines, schema), data)
+        self._write(self._place(number), data.getvalue())
+        return counts
+
+    def counts(self, number: int) -> Counts:
+        """What a part holds, by its end alone."""
+        import pyarrow.parquet as pq
+
+        with self._files.open(self._place(number), "rb") as file:
+            told = json.loads(pq.read_schema(file).metadata[_COUNTS])
+        return Counts(**told | {"failed_rows": tuple(told["failed_rows"])})
+
+    def line(self, number: int, at: int) -> dict[str, Any]:
+        """A line of a part."""
+        found: dict[str, Any] = self._table(number).slice(at, 1).to_pylist()[0]
+        return found
+
+    def answered(self, number: int, prompts: int) -> list[Answered]:
+        """A part's rows, of so many cells each."""
+        lines = self._table(number).to_pylist()
+        rows = [lines[start : start + prompts] for start in range(0, len(lines), prompts)]
+        return [
+            Answered(
+                row[0]["row"],
+                row[0]["picture"],
+                row[0]["image_key"],
+                row[0]["thumbnail"],
+                tuple(map(cell_of, row)),
+            )
+            for row in rows
+        ]
+
+    def forget(self, number: int) -> None:
+        """The part may be another by now."""
+        with self._lock:
+            self._tables.pop(number, None)
+
+    def _table(self, number: int) -> Any:
+        import pyarrow.parquet as pq
+
+        with self._lock:
+            if number in self._tables:
+                self._tables.move_to_end(number)
+                return self._tables[number]
+        with self._files.open(self._place(number), "rb") as file:
+            table = pq.read_table(file)
+        with self._lock:
+            self._tables[number] = table
+            while len(self._tables) > _KEPT:
+                self._tables.popitem(last=False)
+        return table
+
+    def _listed(self) -> list[str]:
+        self._files.invalidate_cache()
+        try:
+            return [Path(path).name for path in self._files.ls(self._path, detail=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _place(self, number: int | None) -> str:
+        name = _DESCRIPTION if number is None else f"part-{number:08d}.parquet"
+        return f"{self._path}/{name}"
+
+    def _write(self, place: str, data: bytes) -> None:
+        """Write a file that is there whole or not at all: on a disk by renaming; object stores
+        show nothing before all of it is there."""
+        if "file" not in _protocols(self._files):
+            self._files.pipe_file(place, data)
+            return
+        target = Path(place)
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _protocols(files: Any) -> Sequence[str]:
+    return [files.protocol] if isinstance(files.protocol, str) else files.protocol
+
+
+def _lines(row: Answered, spec: Spec) -> Iterable[dict[str, Any]]:
+    for at, (prompt, cell) in enumerate(zip(spec.prompts, row.cells, strict=True)):
+        yield {
+            "row": row.number,
+            "picture": clean(row.address),
+            "name": clean(prompt.name),
+            "prompt": clean(cell.prompt),
+            "kind": cell.kind,
+            "answer": _text(cell.answer),
+            "model_answer": _text(cell.answer),
+            "flagged": False,
+            "state": cell.state,
+            "error": _text(cell.error),
+            "confidence": None if cell.logprob is None else math.exp(cell.logprob),
+            "logprob": cell.logprob,
+            "model": spec.checkpoint.name,
+            "revision": spec.commit,
+            "variant": spec.variant.name,
+            "answered_at": None
+            if cell.answered_at is None
+            else datetime.datetime.fromtimestamp(cell.answered_at, datetime.UTC),
+            "checkpoint": spec.checkpoint.known_as,
+            "image_key": row.key,
+            "error_kind": cell.error_kind,
+            "choices": _json(cell.choices),
+            "alternatives": _json(cell.alternatives),
+            "thumbnail": None if at else row.thumbnail,
+        }
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else clean(text)
+
+
+def _json(several: Sequence[tuple[str, float]]) -> str | None:
+    return json.dumps(several, ensure_ascii=False) if several else None
+
+
+def cell_of(line: dict[str, Any]) -> Cell:
+    """A line of a part as the cell that it was."""
+    at = line["answered_at"]
+    return Cell(
+        prompt=line["prompt"],
+        kind=line["kind"],
+        state=line["state"],
+        answer=line["model_answer"],
+        logprob=line["logprob"],
+        error=line["error"],
+        error_kind=line["error_kind"],
+        answered_at=None if at is None else at.timestamp(),
+        choices=_several(line["choices"]),
+        alternatives=_several(line["alternatives"]),
+    )
+
+
+def _several(text: str | None) -> tuple[tuple[str, float], ...]:
+    return tuple((each, number) for each, number in json.loads(text)) if text else ()

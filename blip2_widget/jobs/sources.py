@@ -1,0 +1,279 @@
+"""Where a job's rows come from, cut into pieces that are read where they are worked on.
+
+A row's number is its place in the whole of the input, so it is the same in every run over it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import pickle
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from PIL.Image import registered_extensions
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.images import Column, LazyValues, find_pictures
+from blip2_widget.jobs.answering import Row
+from blip2_widget.run import Prompt, columns_in, fill, no_such_column
+from blip2_widget.texts import whole
+
+
+class Piece(Protocol):
+    """Some rows that lie together, which any machine can read."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+
+    def read(self, prompts: Sequence[Prompt]) -> list[Row]:
+        """The rows, with each prompt's {column} fields filled in."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """All rows of an input, in `pieces`; `fingerprint` tells it from others. `column` is the same
+    for a gallery, which reads of it what it shows."""
+
+    pieces: Sequence[Piece]
+    fingerprint: str
+    column: Column
+
+    def __len__(self) -> int:
+        return len(self.column.values)
+
+
+# --- a column that this process holds ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that travel with the piece: paths, URLs, or pictures as they are."""
+
+    first: int
+    rows: int
+    held: tuple[Row, ...]
+
+    def read(self, prompts: Sequence[Prompt]) -> list[Row]:
+        return list(self.held)
+
+
+def of_column(column: Column, texts: Sequence[str | Sequence[str]], rows: int) -> Source:
+    """A column's rows; `texts` has each prompt's text, or its text on each row."""
+    count = len(column.values)
+    digest = hashlib.sha256()
+    pieces = []
+    for first in range(0, count, rows):
+        held = tuple(_held(column, texts, row) for row in range(first, min(first + rows, count)))
+        pieces.append(Held(first, len(held), held))
+        for row in held:
+            told = row.value if isinstance(row.value, str) else pickle.dumps(row.value)
+            digest.update(told.encode(errors="surrogatepass") if isinstance(told, str) else told)
+            digest.update(repr(row.texts).encode())
+    return Source(pieces, digest.hexdigest(), column)
+
+
+def _held(column: Column, texts: Sequence[str | Sequence[str]], row: int) -> Row:
+    value, address = column.value(row), column.address(row)
+    if isinstance(value, str | Path):
+        value = address = _anywhere(str(value))
+    elif hasattr(value, "read"):
+        value = value.read()
+    return Row(row, value, address, tuple(t if isinstance(t, str) else t[row] for t in texts))
+
+
+def _anywhere(path: str) -> str:
+    """A path that means the same from every folder."""
+    if "://" in path or path.startswith("data:"):
+        return path
+    try:
+        return str(Path(path).expanduser().absolute())
+    except (RuntimeError, ValueError):  # no such home, NUL
+        return path
+
+
+# --- Parquet ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InParquet:
+    """Rows of one row group of a file."""
+
+    first: int
+    rows: int
+    path: str
+    group: int
+    start: int
+    column: str
+
+    def read(self, prompts: Sequence[Prompt]) -> list[Row]:
+        names = dict.fromkeys(name for prompt in prompts for name in columns_in(prompt.text))
+        table = _row_group(self.path, self.group, (self.column, *names)).slice(
+            self.start, self.rows
+        )
+        return [_row(self.first + at, line, self.column, prompts) for at, line in _lines(table)]
+
+
+@lru_cache(2)  # the pieces of one group are mostly read one after another
+def _row_group(path: str, group: int, columns: tuple[str, ...]) -> Any:
+    import fsspec
+    import pyarrow.parquet as pq
+
+    with fsspec.open(path, "rb") as file:
+        return pq.ParquetFile(file).read_row_group(group, columns=list(dict.fromkeys(columns)))
+
+
+def of_parquet(
+    paths: Sequence[str], column: str | None, prompts: Sequence[Prompt], rows: int
+) -> Source:
+    """The rows of Parquet files, one file after another; of a file only its end is read here.
+
+    `column` holds the pictures; None finds it. Raises Blip2Error for a column that is none.
+    """
+    import fsspec
+    import pyarrow.parquet as pq
+
+    digest = hashlib.sha256()
+    pieces: list[Piece] = []
+    first = 0
+    for path in paths:
+        with fsspec.open(path, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            if column is None:
+                column = find_pictures(
+                    next(parquet.iter_batches(100), parquet.schema_arrow.empty_table())
+                )
+            names = parquet.schema_arrow.names
+            asked = [name for prompt in prompts for name in columns_in(prompt.text)]
+            for name in (column, *asked):
+                if name not in names:
+                    raise no_such_column(name, names)
+            for group in range(parquet.num_row_groups):
+                held = parquet.metadata.row_group(group).num_rows
+                for start in range(0, held, rows):
+                    some = min(rows, held - start)
+                    pieces.append(InParquet(first, some, path, group, start, column))
+                    first += some
+            told = (path, column, parquet.metadata.num_rows, parquet.metadata.serialized_size)
+            digest.update(repr((*told, _version(path))).encode())
+    return _source(pieces, digest.hexdigest(), column or "image", first)
+
+
+# --- WebDataset -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InTar:
+    """Samples of a WebDataset, each a picture's place in the file, and those of its texts."""
+
+    first: int
+    rows: int
+    path: str
+    #: Of every sample its key, and of each of its members the place and the size.
+    samples: tuple[tuple[str, Mapping[str, tuple[int, int]]], ...]
+
+    def read(self, prompts: Sequence[Prompt]) -> list[Row]:
+        import fsspec
+
+        with fsspec.open(self.path, "rb") as file:
+            lines = [_sample(file, self.path, key, members) for key, members in self.samples]
+        return [_row(self.first + at, line, "image", prompts) for at, line in enumerate(lines)]
+
+
+def _sample(
+    file: Any, path: str, key: str, members: Mapping[str, tuple[int, int]]
+) -> dict[str, Any]:
+    def content(place: tuple[int, int]) -> bytes:
+        file.seek(place[0])
+        data: bytes = file.read(place[1])
+        return data
+
+    line: dict[str, Any] = {"image": None, "__key__": key}
+    for suffix, place in members.items():
+        if f".{suffix}".lower() in registered_extensions():
+            line["image"] = {"bytes": content(place), "path": f"{path}/{key}.{suffix}"}
+        elif suffix in _TEXTS:
+            line[suffix] = content(place).decode(errors="replace")
+    return line
+
+
+#: The members of a sample that a prompt may name.
+_TEXTS = ("txt", "text", "caption", "cls", "json")
+
+
+def of_tars(paths: Sequence[str], prompts: Sequence[Prompt], rows: int) -> Source:
+    """The samples of WebDataset's shards, one shard after another; of a shard only its headers are
+    read here."""
+    import fsspec
+
+    digest = hashlib.sha256()
+    pieces: list[Piece] = []
+    first = 0
+    for path in paths:
+        samples: dict[str, dict[str, tuple[int, int]]] = {}
+        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                if member.isfile():
+                    name = PurePosixPath(member.name)
+                    key, _, suffix = name.name.partition(".")
+                    of_key = samples.setdefault(str(name.parent / key), {})
+                    of_key[suffix] = (member.offset_data, member.size)
+        listed = list(samples.items())
+        for start in range(0, len(listed), rows):
+            some = tuple(listed[start : start + rows])
+            pieces.append(InTar(first, len(some), path, some))
+            first += len(some)
+        digest.update(repr((path, listed)).encode(errors="surrogatepass"))
+    return _source(pieces, digest.hexdigest(), "image", first)
+
+
+# --- what they have in common -----------------------------------------------------------------
+
+
+def _source(pieces: list[Piece], fingerprint: str, name: str, count: int) -> Source:
+    if not count:
+        raise Blip2Error("there is no row in it; there is no picture to look at")
+    reader = _Reader(pieces)
+    return Source(
+        pieces, fingerprint, Column(LazyValues(reader.value, range(count)), range(count), name)
+    )
+
+
+class _Reader:
+    """Rows by number, of pieces that are read as they are needed."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = pieces
+        self._firsts = [piece.first for piece in pieces]
+        self._read: Callable[[int], list[Row]] = lru_cache(4)(lambda at: pieces[at].read(()))
+
+    def value(self, row: int) -> Any:
+        at = bisect.bisect_right(self._firsts, row) - 1
+        return self._read(at)[row - self._firsts[at]].value
+
+
+def _lines(table: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from enumerate(table.to_pylist())
+
+
+def _row(number: int, line: Mapping[str, Any], column: str, prompts: Sequence[Prompt]) -> Row:
+    value = line[column]
+    path = value.get("path") if isinstance(value, dict) else value
+    address = path if isinstance(path, str) and not path.startswith("data:") else str(number)
+    texts = tuple(whole(fill(prompt.text, line.__getitem__)) for prompt in prompts)
+    return Row(number, value, address, texts)
+
+
+def _version(path: str) -> Any:
+    """What is another once a file was changed, as far as its file system tells."""
+    from fsspec.core import url_to_fs
+
+    files, place = url_to_fs(path)
+    told = files.info(place)
+    return [told.get(name) for name in ("size", "mtime", "ETag", "etag", "LastModified")]

@@ -1,0 +1,202 @@
+"""A job on a real Ray cluster of two nodes: the same rows, none twice and none missing, whatever
+becomes of those who work on it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+import blip2_widget
+from blip2_widget.errors import Blip2Error
+from tests.jobs.killer import Killer
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
+
+OPTIONS: dict[str, Any] = {"variant": "cpu-fp32", "max_new_tokens": 10}
+
+
+def caption(images: Any, out: Path, **options: Any) -> Any:
+    return blip2_widget.caption(
+        images, engine="ray", out=out, actors=2, **{"rows_per_part": 8, **OPTIONS, **options}
+    )
+
+
+def lines_in(out: Path) -> pd.DataFrame:
+    parts = sorted(out.glob("part-*.parquet"))
+    frame: pd.DataFrame = pq.read_table(parts).to_pandas()
+    return frame
+
+
+def workers() -> list[psutil.Process]:
+    """The processes that open pictures and those that answer."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        title = " ".join(process.info["cmdline"] or ())
+        if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
+            found.append(process)
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(drawn: list[str]) -> list[str]:
+    """What a run in this process answers."""
+    result = blip2_widget.caption(drawn, model="demo", cache=False, **OPTIONS).wait()
+    return list(result.df.caption)
+
+
+def test_it_answers_what_a_run_here_answers(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    frame = pd.DataFrame({"image": drawn}, index=[f"row {at}" for at in range(len(drawn))])
+    result = caption(frame.image, out, frame=frame).wait()
+    assert list(result.df.caption) == expected
+    assert list(result.df.index) == list(frame.index)
+    progress = result.progress
+    assert (progress.state, progress.done, progress.failed) == ("done", 96, 0)
+    lines = lines_in(out)
+    assert list(lines.row) == list(range(96)) and list(lines.picture) == drawn
+    assert len(list(out.glob("part-*"))) == 12
+    assert {path.name[:5] for path in out.iterdir()} == {"part-", "_job."}  # no note is left
+
+
+def test_the_same_line_goes_on_where_it_was_stopped(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    result = caption(drawn, out, rows_per_part=4, cache=False)
+    _until(lambda: result.progress.done >= 8)
+    result.cancel()
+    assert result.progress.state == "cancelled"
+    stopped = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    assert len(stopped) >= 2
+    states = set(result.answers.state)
+    assert states <= {"done", "cancelled"}
+
+    again = caption(drawn, out, rows_per_part=4, cache=False)
+    assert again.progress.done >= 4 * len(stopped)  # at once, from the folder
+    assert list(again.wait().df.caption) == expected
+    for path, written in stopped.items():
+        assert path.stat().st_mtime_ns == written
+
+    def no_ray(*_: object) -> None:
+        raise AssertionError("nothing is left to compute")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blip2_widget.jobs.on_ray.plan", no_ray)
+        assert list(caption(drawn, out, rows_per_part=4).wait().df.caption) == expected
+
+
+def test_killed_ten_times_no_row_is_missing_or_there_twice(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    chance = random.Random(0)
+    times = 6
+    result = caption(drawn * times, out, rows_per_part=4, cache=False, batch_size=1)
+    killed = 0
+    _until(lambda: result.progress.done > 0)
+    while killed < 10 and not result.board.wait(0):
+        victims = workers()
+        if victims:
+            victim = chance.choice(victims)
+            victim.send_signal(signal.SIGKILL)
+            killed += 1
+        time.sleep(chance.uniform(0.3, 1.5))
+    assert killed == 10, "the job ended before ten were killed; make it longer"
+    result.wait(300)
+    lines = lines_in(out)
+    assert list(lines.row) == list(range(96 * times))
+    assert list(lines.answer) == expected * times
+    assert result.progress.failed == 0
+
+
+def test_a_lost_node_costs_no_row(
+    cluster: Any, drawn: list[str], expected: list[str], out: Path
+) -> None:
+    node = cluster.add_node(num_cpus=2, object_store_memory=500_000_000)
+    result = caption(drawn * 3, out, rows_per_part=4, cache=False, batch_size=1)
+    _until(lambda: result.progress.done > 0)
+    cluster.remove_node(node, allow_graceful=False)
+    result.wait(300)
+    assert list(lines_in(out).answer) == expected * 3
+
+
+def test_a_picture_that_kills_costs_its_own_row(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    images: list[Any] = [*drawn[:8], Killer(), "/nowhere.png", *drawn[8:16]]
+    result = caption(images, out, rows_per_part=6)
+    result.wait(300)
+    errors = result.errors
+    assert list(errors.row) == [8, 9] and list(errors.kind) == ["unexpected", "not-found"]
+    assert "two processes died" in errors.error[0]
+    answers = list(result.df.caption)
+    assert answers[:8] + answers[10:] == expected[:16]
+    assert set(result.board.pictures.errors) == {8, 9}
+
+
+def test_what_failed_is_asked_again_and_nothing_else(
+    drawn: list[str], expected: list[str], out: Path, tmp_path: Path
+) -> None:
+    late = tmp_path / "late.png"
+    result = caption([*drawn[:9], str(late)], out, rows_per_part=5).wait()
+    assert list(result.errors.row) == [9]
+    before = lines_in(out)
+    late.write_bytes(Path(drawn[9]).read_bytes())
+    assert list(result.retry().wait().df.caption) == expected[:10]
+    after = lines_in(out)
+    assert list(after.answered_at[:9]) == list(before.answered_at[:9])
+    assert result.progress.failed == 0 and not result.board.pictures.errors
+
+
+def test_parquet_is_read_by_the_workers(
+    drawn: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    pd.DataFrame({"photo": drawn[:20], "n": range(20)}).to_parquet(tmp_path / "rows.parquet")
+    result = blip2_widget.ask(
+        str(tmp_path / "rows.parquet"),
+        {"x": "is it a {n}?", "caption": "a"},
+        model="demo",
+        engine="ray",
+        out=tmp_path / "out",
+        actors=1,
+        **OPTIONS,
+    ).wait()
+    asked = result.answers[result.answers.name == "x"]
+    assert list(asked.prompt) == [f"is it a {at}?" for at in range(20)]
+    assert result.board.pictures.load(3).size == (64, 64)
+
+
+def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None:
+    caption(drawn[:4], out).wait()
+    with pytest.raises(Blip2Error, match="another job"):
+        caption(drawn[:5], out)
+    files = str(out / "part-*.parquet")
+    with pytest.raises(Blip2Error, match="n and sample"):
+        blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)
+    with pytest.raises(Blip2Error, match="actors"):
+        blip2_widget.caption(drawn, actors=2)
+    with pytest.raises(Blip2Error, match="'local' or 'ray'"):
+        blip2_widget.caption(drawn, engine="spark")
+
+
+def test_one_picture_is_asked_something_else(drawn: list[str], out: Path) -> None:
+    result = caption(drawn[:6], out).wait()
+    result.ask(2, "what colour is it?")
+    _until(lambda: result.board.cell(2, 0).state == "done")
+    assert result.board.cell(2, 0).answer == "green"
+    assert result.board.cell(1, 0).answer != "green"
+
+
+def _until(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)

@@ -1,0 +1,126 @@
+"""Parts are there whole or not, hold what was answered, and are no other job's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from blip2_widget.errors import Blip2Error
+from blip2_widget.jobs.answering import Answered
+from blip2_widget.jobs.care import with_care
+from blip2_widget.jobs.parts import Parts, cell_of
+from blip2_widget.run import Cell, Prompt
+from tests.jobs.conftest import CAPTION, demo_spec
+
+SPEC = demo_spec(CAPTION, Prompt("colour", "what colour?", "question"))
+JOB: dict[str, Any] = {"fingerprint": "a"}
+
+
+def answered(first: int, count: int) -> list[Answered]:
+    good = Cell("", "caption", "done", "a dog", logprob=-0.5, answered_at=1.5e9, cached=True)
+    bad = Cell("what colour?", "question", "error", error="no memory", error_kind="memory")
+    ranked = Cell("x", "question", "done", "red", choices=(("red", 0.75), ("blue", 0.25)))
+    return [
+        Answered(row, f"/{row}.png", f"key {row}", b"small", (good, bad if row % 2 else ranked))
+        for row in range(first, first + count)
+    ]
+
+
+def test_what_was_written_is_read(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, False)
+    counts = parts.write(3, answered(12, 4), SPEC)
+    assert (counts.first, counts.rows, counts.answered, counts.failed) == (12, 4, 6, 2)
+    assert counts.cached == 4 and counts.failed_rows == (13, 15)
+    assert parts.counts(3) == counts and parts.numbers() == [3]
+    read = parts.answered(3, 2)
+    assert [row.number for row in read] == [12, 13, 14, 15]
+    assert read[1].key == "key 13" and read[1].thumbnail == b"small"
+    good, bad = read[1].cells
+    assert (good.answer, good.logprob, good.answered_at) == ("a dog", -0.5, 1.5e9)
+    assert (bad.state, bad.error, bad.error_kind) == ("error", "no memory", "memory")
+    assert cell_of(parts.line(3, 1)).choices == (("red", 0.75), ("blue", 0.25))
+
+
+def test_it_is_an_export_like_any_other(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, False)
+    parts.write(0, answered(0, 2), SPEC)
+    table = pq.read_table(out / "part-00000000.parquet").to_pylist()
+    assert [line["row"] for line in table] == [0, 0, 1, 1]
+    assert table[0]["model"] == "demo" and table[0]["variant"] == "cpu-fp32"
+    assert table[0]["revision"] == SPEC.commit and table[0]["name"] == "caption"
+
+
+def test_another_jobs_folder_is_kept(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, False)
+    parts.write(0, answered(0, 2), SPEC)
+    parts.describe(JOB, False)
+    assert parts.numbers() == [0]
+    with pytest.raises(Blip2Error, match="another job"):
+        parts.describe({"fingerprint": "b"}, False)
+    parts.describe({"fingerprint": "b"}, True)
+    assert parts.numbers() == [] and parts.description() == {"fingerprint": "b"}
+    parts.write(0, answered(0, 2), SPEC)
+    parts.describe({"fingerprint": "b"}, False, anew=True)
+    assert parts.numbers() == []
+
+
+def test_what_is_no_jobs_folder_is_never_written_to(out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.tex").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(Blip2Error, match="something else"):
+            Parts(out).describe(JOB, overwrite)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+def test_a_part_appears_whole(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, False)
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        parts.write(0, answered(0, 2), SPEC)
+    assert sorted(path.name for path in out.iterdir()) == ["_job.json"]
+
+
+def test_a_job_lies_wherever_fsspec_reaches() -> None:
+    parts = Parts("memory://somewhere/answers")
+    parts.describe(JOB, False)
+    parts.write(0, answered(0, 2), SPEC)
+    parts.stop()
+    other = Parts("memory://somewhere/answers")
+    assert other.numbers() == [0] and other.is_stopped
+    other.go()
+    assert not parts.is_stopped
+
+
+class _Death(BaseException):
+    pass
+
+
+def test_a_row_at_which_two_processes_died_is_given_up(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, False)
+    tried: list[list[int]] = []
+
+    def work(some: Any) -> list[str]:
+        tried.append(list(some))
+        if 2 in some:
+            raise _Death
+        return [f"done {each}" for each in some]
+
+    def attempt() -> list[str]:
+        return with_care(parts, "_trying", [0, 1, 2, 3], work, lambda each: f"lost {each}")
+
+    for _ in range(3):
+        with pytest.raises(_Death):
+            attempt()
+    assert attempt() == ["done 0", "done 1", "lost 2", "done 3"]
+    assert tried[0] == [0, 1, 2, 3] and tried[1:4] == [[0], [1], [2]]
+    assert tried.count([2]) == 2
+    assert parts.note("_trying") is None
