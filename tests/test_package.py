@@ -15,11 +15,11 @@ import blip2_widget
 
 PACKAGE = Path(blip2_widget.__file__).parent
 ROOMS = (
-    *("data", "demo", "formats", "images", "index", "model", "notebook", "run", "scores"),
+    *("data", "demo", "formats", "images", "index", "jobs", "model", "notebook", "run", "scores"),
     *("store", "view"),
 )
 #: Those that say what is public.
-PUBLIC = ("formats", "images", "index", "model", "run", "scores", "store", "view")
+PUBLIC = ("formats", "images", "index", "jobs", "model", "run", "scores", "store", "view")
 
 #: The rooms each room may import, itself aside. The demo's scripts train and ask like any user.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"images", "run", "scores"},
     "formats": {"images", "run", "store"},
     "view": set(),
+    "jobs": {"formats", "images", "model", "run", "store"},
     "notebook": {"data", "formats", "images", "model", "run", "scores", "store", "view"},
 }
 
