@@ -513,7 +513,7 @@ def test_a_retry_takes_no_options_of_asking(run_cell: RunCell) -> None:
         ("export out x.csv --text a", "--text is for import"),
         ("import x.csv --overwrite", "--overwrite is for export"),
         ("import x.csv --num-beams 4", "import has no use for --num-beams"),
-        ("caption df.image --column a", "--column is for export, import and score"),
+        ("caption df.image --column a", "column is for engine='ray'"),
     ):
         assert part in one_line_error(run_cell, f"%blip2 {line}")
 
