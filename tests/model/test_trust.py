@@ -61,7 +61,7 @@ def test_no_module_reads_pickles_or_runs_a_checkpoints_code(tmp_path: Path) -> N
         for file in PACKAGE.rglob("*.py")
         if runs_code(file)
     }
-    # What one process of a job tells another of the same job is pickled; no file is, and no data set.
+    # What one process of a job tells another is pickled; no file is, and no data set.
     assert found == {"jobs/on_ray.py": ["import pickle"], "jobs/sources.py": ["import pickle"]}
     assert "pickle.load" not in (PACKAGE / "jobs/sources.py").read_text(encoding="utf-8")
 
