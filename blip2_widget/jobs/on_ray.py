@@ -94,7 +94,9 @@ def plan(located: Located, variant: str, actors: int | None) -> Plan:
     count = min(count, max(cores // 2, 1)) if actors is None else count
     # A core in all is left to who opens pictures, if there are several.
     cpus = max((cores - 1) // count, 1) if cores > count else cores / (count + 1)
-    return Plan(chosen, Resources(cpus, 0, bytes_needed), count)
+    # An actor lies on one machine, and waits for ever for more cores than that has.
+    widest = max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
+    return Plan(chosen, Resources(min(cpus, widest), 0, bytes_needed), count)
 
 
 def _look(located: Located, variant: str) -> tuple[Variant, int, int]:
