@@ -2,6 +2,7 @@
 
 `%load_ext blip2_widget` brings the `%blip2` magic; `caption`, `ask`, `chat`, `compare`, `explore`,
 `map`, `match` and `search` are the same in Python, and `embed` and `embed_texts` give features.
+`spec` is for other engines than ours.
 Importing this package imports neither torch nor transformers.
 """
 
@@ -20,6 +21,7 @@ from blip2_widget.api import (
     import_answers,
     match,
     search,
+    spec,
 )
 from blip2_widget.api import map as map  # exported, and not by *
 from blip2_widget.errors import Blip2Error
@@ -43,6 +45,7 @@ __all__ = [
     "load_ipython_extension",
     "match",
     "search",
+    "spec",
 ]
 
 

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blip2_widget.formats import Imported
+    from blip2_widget.jobs import Spec
     from blip2_widget.notebook.result import Result
 
 #: Seconds between looks at the interrupt while waiting.
@@ -625,6 +626,23 @@ def import_answers(
         raise Blip2Error(
             "interrupted, and nothing was imported; running it again opens no picture twice"
         ) from None
+
+
+def spec(*prompts: Prompt, **options: Any) -> Spec:
+    """What is asked, for whoever shares rows out by another engine than ours: the `Answering` of
+    `blip2_widget.jobs` takes it, as docs/spark.md shows with Spark.
+
+    `prompts` are captions and questions together; their `{column}` fields are filled in by who makes
+    the rows. The options are those of `ask` that say how a row is answered: model, variant, tokens,
+    choices, batch size and store. `variant="auto"` is what this machine can hold. Raises Blip2Error
+    where an option is none.
+    """
+    from blip2_widget.jobs import spec_of
+
+    if not prompts:
+        raise Blip2Error('there is nothing to ask; give spec(Prompt("caption", "", "caption"))')
+    _, asking = _asking(Column([None], range(1)), **options)
+    return spec_of(prompts, asking, locate(parse(asking.model)))
 
 
 def _run(

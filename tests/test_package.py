@@ -99,6 +99,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
         "load_ipython_extension",
         "match",
         "search",
+        "spec",
     }
     assert all(hasattr(blip2_widget, name) for name in blip2_widget.__all__)
     assert blip2_widget.map.__doc__  # which importing * leaves out

@@ -14,7 +14,7 @@ from blip2_widget.jobs.answering import Spec
 from blip2_widget.jobs.job import Job, description
 from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars
-from blip2_widget.model import locate, parse, picture_size, preset_named
+from blip2_widget.model import Located, locate, parse, picture_size, preset_named
 from blip2_widget.run import Pictures, Prompt
 from blip2_widget.session import current
 from blip2_widget.store import default_path
@@ -59,6 +59,27 @@ def _expanded(text: str) -> list[str]:
     return sorted(found)
 
 
+def spec_of(prompts: Sequence[Prompt], asking: Asking, located: Located) -> Spec:
+    """What a worker is told, for the variant that this machine can hold. Raises Blip2Error."""
+    session = current()
+    settings = asking.how.settings(located.family)
+    if settings.choices_of is not None:
+        raise Blip2Error("each row's own choices are ranked by the local engine alone")
+    return Spec(
+        prompts=tuple(prompts),
+        checkpoint=located.checkpoint,
+        commit=located.commit,
+        variant=session.manager.plan(located, asking.variant).variant,
+        settings=settings,
+        question_form=preset_named(asking.how.preset).question,
+        limits=session.defaults.limits,
+        size=picture_size(located),
+        batch_size=asking.batch_size,
+        refresh=asking.refresh,
+        cache=asking.cache,
+    )
+
+
 def begin(
     source: Source | None,
     column: Column,
@@ -76,26 +97,13 @@ def begin(
     on_ray.check_installed()
     if source is None:
         source = of_column(column, [asking.texts(prompt) for prompt in prompts], rows)
-    session = current()
     located = locate(parse(asking.model))
-    spec = Spec(
-        prompts=tuple(prompts),
-        checkpoint=located.checkpoint,
-        commit=located.commit,
-        variant=session.manager.plan(located, asking.variant).variant,
-        settings=asking.how.settings(located.family),
-        question_form=preset_named(asking.how.preset).question,
-        limits=session.defaults.limits,
-        size=picture_size(located),
-        batch_size=asking.batch_size,
-        refresh=asking.refresh,
-        cache=asking.cache,
-    )
+    spec = spec_of(prompts, asking, located)
     job = description(spec, source, asking.variant, rows)
     folder = out or default_path().parent / "jobs" / job["fingerprint"][:16]
     parts = Parts(Path(folder).absolute() if "://" not in str(folder) else folder)
     parts.describe(job, overwrite, anew=asking.refresh)
-    pictures = Pictures(source.column, asking.store, session.defaults.limits)
+    pictures = Pictures(source.column, asking.store, spec.limits)
     return Job(
         source,
         spec,

@@ -156,7 +156,7 @@ class Parts:
         schema = arrow_schema(COLUMNS | _MORE, True).with_metadata(
             {_COUNTS: json.dumps(vars(counts)).encode()}
         )
-        lines = [line for row in answered for line in _lines(row, spec)]
+        lines = [line for row in answered for line in lines_of(row, spec)]
         data = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(lines, schema), data)
         self._write(self._place(number), data.getvalue())
@@ -240,7 +240,8 @@ def _protocols(files: Any) -> Sequence[str]:
     return [files.protocol] if isinstance(files.protocol, str) else files.protocol
 
 
-def _lines(row: Answered, spec: Spec) -> Iterable[dict[str, Any]]:
+def lines_of(row: Answered, spec: Spec) -> Iterable[dict[str, Any]]:
+    """A line for each prompt: the columns of an export, and what a part has beside them."""
     for at, (prompt, cell) in enumerate(zip(spec.prompts, row.cells, strict=True)):
         yield {
             "row": row.number,
