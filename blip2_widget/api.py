@@ -629,13 +629,13 @@ def import_answers(
 
 
 def spec(*prompts: Prompt, **options: Any) -> Spec:
-    """What is asked, for whoever shares rows out by another engine than ours: the `Answering` of
-    `blip2_widget.jobs` takes it, as docs/spark.md shows with Spark.
+    """What is asked, for whoever shares rows out by another engine than ours: what `Answering` of
+    `blip2_widget.jobs` takes, as docs/spark.md shows with Spark.
 
-    `prompts` are captions and questions together; their `{column}` fields are filled in by who makes
-    the rows. The options are those of `ask` that say how a row is answered: model, variant, tokens,
-    choices, batch size and store. `variant="auto"` is what this machine can hold. Raises Blip2Error
-    where an option is none.
+    `prompts` are captions and questions together; their `{column}` fields are for who makes the
+    rows to fill in. The options are those of `ask` that say how a row is answered: model, variant,
+    tokens, choices, batch size and store. With `variant="auto"` it is what this machine can hold.
+    Raises Blip2Error where no model can be asked so.
     """
     from blip2_widget.jobs import spec_of
 
