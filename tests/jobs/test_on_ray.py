@@ -183,6 +183,9 @@ def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None
         blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)
     with pytest.raises(Blip2Error, match="actors"):
         blip2_widget.caption(drawn, actors=2)
+    frame = pd.DataFrame({"image": drawn[:2], "options": ["red,blue"] * 2})
+    with pytest.raises(Blip2Error, match="own choices"):
+        caption(frame.image, out / "x", frame=frame, choices="{options}")
     with pytest.raises(Blip2Error, match="'local' or 'ray'"):
         blip2_widget.caption(drawn, engine="spark")
 

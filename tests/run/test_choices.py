@@ -14,6 +14,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine, GenerationSettings
 from blip2_widget.notebook.result import Result
 from blip2_widget.session import Session
+from tests.run.made import rank_only_six
 
 COLOURS = ["red", "green", "blue", "yellow"]
 QUESTION = "what colour is the shape?"
@@ -90,17 +91,7 @@ def test_choices_are_ranked_in_pieces_that_fit(
 ) -> None:
     many = [*COLOURS, *(f"{number} {colour}s" for number in range(9) for colour in COLOURS)]
     together = cells(blip2_widget.ask(frame.image[:3], QUESTION, choices=many, cache=False))
-    sizes: list[int] = []
-    real = Engine.rank
-
-    def short(self: Engine, features: Any, prompts: Any, choices: Any, **named: Any) -> Any:
-        pairs = sum(map(len, choices))
-        if pairs > 6:
-            raise MemoryError
-        sizes.append(pairs)
-        return real(self, features, prompts, choices, **named)
-
-    monkeypatch.setattr(Engine, "rank", short)
+    sizes = rank_only_six(monkeypatch)
     pieces = cells(
         blip2_widget.ask(frame.image[:3], QUESTION, choices=many, cache=False, batch_size=16)
     )

@@ -15,11 +15,11 @@ import pytest
 import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
-from blip2_widget.model import Engine
 from blip2_widget.notebook.code import answer_line
 from blip2_widget.run import row_choices
 from blip2_widget.session import Session
 from tests.notebook.test_gallery import until
+from tests.run.made import rank_only_six
 
 QUESTION = "what colour is the shape?"
 OPTIONS = [["red", "blue"], ["green", "yellow", "red"], ["blue", "red"], ["teal", "gray"]]
@@ -122,16 +122,6 @@ def test_the_line_is_copied_with_the_column_and_the_gallery_asks_freely() -> Non
 def test_a_row_s_many_choices_are_ranked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [f"{number} {colour}s" for number in range(9) for colour in ("red", "blue")]
     frame = frame_of([many, *OPTIONS[1:]])
-    sizes: list[int] = []
-    real = Engine.rank
-
-    def short(self: Engine, features: Any, prompts: Any, choices: Any, **named: Any) -> Any:
-        pairs = sum(map(len, choices))
-        if pairs > 6:
-            raise MemoryError
-        sizes.append(pairs)
-        return real(self, features, prompts, choices, **named)
-
-    monkeypatch.setattr(Engine, "rank", short)
+    sizes = rank_only_six(monkeypatch)
     result = blip2_widget.ask(frame.image, QUESTION, frame=frame, choices="{options}").wait(60)
     assert [len(each) for each in result.answers.choices] == [18, 3, 2, 2] and sum(sizes) == 25
