@@ -94,7 +94,8 @@ def begin(
     job = description(spec, source, asking.variant, rows)
     folder = out or default_path().parent / "jobs" / job["fingerprint"][:16]
     parts = Parts(Path(folder).absolute() if "://" not in str(folder) else folder)
-    parts.describe(job, overwrite, anew=asking.refresh)
+    fingerprints = [piece.fingerprint for piece in source.pieces]
+    parts.describe(job, fingerprints, overwrite, anew=asking.refresh)
     pictures = Pictures(source.column, asking.store, session.defaults.limits)
     return Job(
         source,

@@ -156,6 +156,24 @@ def test_what_failed_is_asked_again_and_nothing_else(
     assert result.progress.failed == 0 and not result.board.pictures.errors
 
 
+def test_rows_that_came_to_it_are_computed_alone(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    options: dict[str, Any] = {"cache": False, "rows_per_part": 4}
+    caption(drawn[:10], out, **options).wait()
+    before = lines_in(out)
+    with pytest.raises(Blip2Error, match="about other rows: write --overwrite"):
+        caption(drawn[:14], out, **options)
+    result = caption(drawn[:14], out, overwrite=True, **options)
+    assert result.progress.done == 8  # at once: both whole pieces
+    assert list(result.wait().df.caption) == expected[:14]
+    # Of the third piece two rows were there, which are known by their pictures.
+    assert result.progress.cached == 2
+    after = lines_in(out)
+    assert list(after.row) == list(range(14))
+    assert list(after.answered_at[:10]) == list(before.answered_at)
+
+
 def test_parquet_is_read_by_the_workers(
     drawn: list[str], expected: list[str], tmp_path: Path
 ) -> None:
