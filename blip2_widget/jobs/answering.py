@@ -135,14 +135,14 @@ def reused(
 ) -> tuple[list[Answered], list[Opened]]:
     """The rows that have earlier answers to the same prompts about an equal picture, with these;
     and those that have none."""
-    known = {
-        (row.key, *(cell.prompt for cell in row.cells)): row.cells
+    known: dict[tuple[str | None, tuple[str, ...]], tuple[Cell, ...]] = {
+        (row.key, tuple(cell.prompt for cell in row.cells)): row.cells
         for row in earlier
         if row.key is not None and not row.has_failed
     }
     answered, left = [], []
     for each in rows:
-        cells = known.get((each.key, *each.row.texts))
+        cells = known.get((each.key, each.row.texts))
         if cells is None:
             left.append(each)
         else:
