@@ -678,14 +678,20 @@ def _on_ray(
     overwrite: bool,
     **options: Any,
 ) -> Result:
-    from blip2_widget.jobs import ROWS_PER_PART, begin, files_of
+    from blip2_widget.jobs import ROWS_PER_PART, begin, files_of, is_read_there
     from blip2_widget.notebook.result import Result
 
     at_least_one(actors=actors, rows_per_part=rows_per_part)
     size = rows_per_part or ROWS_PER_PART
-    source = files_of(images, column, prompts, size)
-    if source is not None and any(options.get(name) is not None for name in ("n", "sample")):
-        raise Blip2Error("n and sample choose rows of a column; of files all rows are answered")
+    source = None
+    if is_read_there(images):
+        if any(options.get(name) is not None for name in ("n", "sample")):
+            raise Blip2Error(
+                "n and sample choose rows of a column; of files and data sets all are answered"
+            )
+        # What is wrong with the options is said before anything is read.
+        _asking(Column([None], range(1)), **options)
+        source = files_of(images, column, prompts, size, out)
     rows, asking = _asking(images if source is None else source.column, **options)
     job = begin(
         source,

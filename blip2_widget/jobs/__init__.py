@@ -1,7 +1,7 @@
 """Runs in pieces, by many processes or machines, into a folder of Parquet."""
 
 from blip2_widget.jobs.answering import Answering, Row, Spec, open_pictures
-from blip2_widget.jobs.begin import ROWS_PER_PART, begin, files_of
+from blip2_widget.jobs.begin import ROWS_PER_PART, begin, files_of, is_read_there
 from blip2_widget.jobs.job import Job
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "Spec",
     "begin",
     "files_of",
+    "is_read_there",
     "open_pictures",
 ]

@@ -161,7 +161,7 @@ def run(
                 if counts:
                     yield int(number), pickle.loads(counts)
     except ray.exceptions.RayError as error:
-        raise Blip2Error(_line(error)) from error
+        raise Blip2Error(line_of(error, "the job stopped")) from error
 
 
 def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
@@ -235,9 +235,9 @@ class _Actor:
                 raise Cancelled
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException, what: str) -> str:
     """What went wrong on a worker, in one line: Ray keeps it as the text of a traceback alone."""
     told = str(error).partition("\n\nThe above exception was the direct cause")[0].strip()
     kind, _, message = (told.splitlines() or [""])[-1].partition(": ")
     name = kind.rpartition(".")[2]
-    return message if name == "Blip2Error" else f"the job stopped: {name}: {message}"
+    return message if name == "Blip2Error" else f"{what}: {name}: {message}"

@@ -38,6 +38,8 @@ _DESCRIPTION = "_job.json"
 _STOP = "_stop"
 #: How a part is called whose piece is another by now, until it is written again.
 _EARLIER = "_earlier"
+#: Where in a job's folder the rows lie that would lie nowhere else.
+_INPUT = "_input"
 #: Where a part says how many of what it holds.
 _COUNTS = b"blip2_widget"
 #: Parts that stay in memory while they are looked at.
@@ -90,10 +92,7 @@ class Parts:
         if is_same and not anew:
             return
         asks_same = before is not None and before.get("asking") == job["asking"] and not anew
-        if before is None and self._listed():
-            raise Blip2Error(
-                f"{self.folder} holds something else, which is kept: give another folder"
-            )
+        self.check_ours()
         if before is not None and not (is_same or overwrite):
             raise Blip2Error(
                 f"{self.folder} holds answers about other rows: write --overwrite to keep those "
@@ -105,8 +104,24 @@ class Parts:
         kept = self._sifted(pieces) if asks_same else set()
         for name in set(self._listed()) - kept - {_DESCRIPTION}:
             self._files.rm_file(f"{self._path}/{name}")
-        self._files.makedirs(self._path, exist_ok=True)
+        self.make()
         self._write(self._place(None), json.dumps(job, ensure_ascii=False, indent=1).encode())
+
+    def check_ours(self) -> None:
+        """Raise Blip2Error where the folder holds anything else than a job."""
+        if self.description() is None and self._listed():
+            raise Blip2Error(
+                f"{self.folder} holds something else, which is kept: give another folder"
+            )
+
+    def make(self) -> None:
+        """Make the folder, where its file system has any."""
+        self._files.makedirs(self._path, exist_ok=True)
+
+    @property
+    def input(self) -> Parts:
+        """The place of rows that lie nowhere else."""
+        return Parts(f"{self.folder}/{_INPUT}")
 
     def _sifted(self, pieces: Sequence[str]) -> set[str]:
         """Set parts whose piece is another by now aside; what of the folder is kept."""
@@ -150,7 +165,11 @@ class Parts:
         return text.decode()
 
     def put_note(self, name: str, text: str) -> None:
-        self._write(f"{self._path}/{name}", text.encode())
+        self.put(name, text.encode())
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file beside the parts."""
+        self._write(f"{self._path}/{name}", data)
 
     def drop_note(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -247,9 +266,10 @@ class Parts:
     def _listed(self) -> list[str]:
         self._files.invalidate_cache()
         try:
-            return [Path(path).name for path in self._files.ls(self._path, detail=False)]
+            listed = self._files.ls(self._path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        return [name for name in (Path(path).name for path in listed) if name != _INPUT]
 
     def _place(self, number: int | None) -> str:
         name = _DESCRIPTION if number is None else _name(number)

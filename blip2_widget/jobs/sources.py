@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import pickle
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -153,11 +153,8 @@ def of_parquet(
                 column = find_pictures(
                     next(parquet.iter_batches(100), parquet.schema_arrow.empty_table())
                 )
-            names = parquet.schema_arrow.names
             asked = [name for prompt in prompts for name in columns_in(prompt.text)]
-            for name in (column, *asked):
-                if name not in names:
-                    raise no_such_column(name, names)
+            check_columns([column, *asked], parquet.schema_arrow.names)
             for group in range(parquet.num_row_groups):
                 held = parquet.metadata.row_group(group).num_rows
                 for start in range(0, held, rows):
@@ -166,7 +163,7 @@ def of_parquet(
                     told = _digest(first, some, *place, version)
                     pieces.append(InParquet(first, some, told, *place))
                     first += some
-    return _source(pieces, column or "image", first)
+    return source_of(pieces, column or "image", first)
 
 
 # --- WebDataset -------------------------------------------------------------------------------
@@ -233,7 +230,7 @@ def of_tars(paths: Sequence[str], prompts: Sequence[Prompt], rows: int) -> Sourc
             some = tuple(listed[start : start + rows])
             pieces.append(InTar(first, len(some), _digest(first, path, some), path, some))
             first += len(some)
-    return _source(pieces, "image", first)
+    return source_of(pieces, "image", first)
 
 
 # --- what they have in common -----------------------------------------------------------------
@@ -243,7 +240,14 @@ def _digest(*told: object) -> str:
     return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
 
 
-def _source(pieces: list[Piece], name: str, count: int) -> Source:
+def check_columns(asked: Iterable[str], names: Sequence[str]) -> None:
+    """Raise Blip2Error for the first that there is none of."""
+    for name in asked:
+        if name not in names:
+            raise no_such_column(name, names)
+
+
+def source_of(pieces: Sequence[Piece], name: str, count: int) -> Source:
     if not count:
         raise Blip2Error("there is no row in it; there is no picture to look at")
     reader = _Reader(pieces)

@@ -192,6 +192,41 @@ def test_parquet_is_read_by_the_workers(
     assert result.board.pictures.load(3).size == (64, 64)
 
 
+def test_a_ray_dataset_has_the_same_rows_every_time(
+    drawn: list[str], expected: list[str], out: Path, tmp_path: Path
+) -> None:
+    import ray.data
+
+    rows = ray.data.from_items(
+        [{"photo": path, "n": at} for at, path in enumerate(drawn[:20])], override_num_blocks=3
+    )
+    options: dict[str, Any] = {"engine": "ray", "out": out, "rows_per_part": 8, "model": "demo"}
+    prompts = {"caption": "is it a {n}?"}
+    result = blip2_widget.ask(rows, prompts, actors=1, **options, **OPTIONS).wait()
+    assert list(result.answers.prompt) == [f"is it a {at}?" for at in range(20)]
+    assert list(lines_in(out).picture) == drawn[:20]
+    assert [part.stem[-1] for part in sorted(out.glob("part-*"))] == ["0", "1", "2"]
+    # In other blocks, as on another cluster, they are the same rows in the same order.
+    again = blip2_widget.ask(rows.repartition(2), prompts, start=False, **options, **OPTIONS)
+    assert again.progress.done == 20
+    assert again.board.pictures.load(3).size == (64, 64)
+
+
+def test_arrays_of_a_ray_dataset_are_pictures(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    import ray.data
+
+    images = ray.data.read_images(drawn[:6], mode="RGB")
+    result = caption(images, out).wait()
+    assert list(result.df.caption) == expected[:6]
+    assert result.board.pictures.load(3).size == (64, 64)
+    with pytest.raises(Blip2Error, match="engine='ray'"):
+        blip2_widget.caption(images, model="demo")
+    with pytest.raises(Blip2Error, match="did you mean 'image'"):
+        caption(images, out, column="imag")
+
+
 def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None:
     caption(drawn[:4], out).wait()
     with pytest.raises(Blip2Error, match="another job"):
