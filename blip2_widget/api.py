@@ -116,10 +116,11 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
     - `title`: the gallery's heading.
     - `engine`: "ray" answers in pieces, by Ray's actors on this machine or a cluster, into a folder
-      of Parquet, and then `images` may be Parquet files ("rows/*.parquet") or WebDataset's
-      shards ("shards/*.tar"), too. `out`: the folder, in which the same call goes on
-      where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
-      `column`: that of the pictures; `overwrite`: replace another job's answers.
+      of Parquet, and then `images` may be Parquet files ("rows/*.parquet"), WebDataset's
+      shards ("shards/*.tar") or a Ray Dataset, too. `out`: the folder, in which the same call goes
+      on where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
+      `column`: that of the pictures; `overwrite`: replace another job's answers, or of the same
+      questions about other rows those whose rows are others now.
 
     Returns and raises as `caption`.
     """

@@ -3,10 +3,14 @@ becomes of those who work on it."""
 
 from __future__ import annotations
 
+import json
 import random
 import signal
+import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import blip2_widget
+from blip2_widget.command import main
 from blip2_widget.errors import Blip2Error
+from blip2_widget.session import Session
 from tests.jobs.killer import Killer
+from tests.serving import serving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
 
@@ -37,12 +44,13 @@ def lines_in(out: Path) -> pd.DataFrame:
 
 
 def workers() -> list[psutil.Process]:
-    """The processes that open pictures and those that answer."""
+    """The processes of this process' cluster that open pictures and those that answer."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        title = " ".join(process.info["cmdline"] or ())
-        if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            title = " ".join(process.cmdline())
+            if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
+                found.append(process)
     return found
 
 
@@ -227,11 +235,76 @@ def test_arrays_of_a_ray_dataset_are_pictures(
         caption(images, out, column="imag")
 
 
+def test_what_was_computed_once_is_not_computed_again(
+    drawn: list[str], out: Path, tmp_path: Path
+) -> None:
+    images = [drawn[60], drawn[61], drawn[60], drawn[60]]
+    caption(images, out, rows_per_part=4).wait()
+    # Equal pictures that meet in a piece have one answer, of one moment.
+    first, _, *others = lines_in(out).answered_at
+    assert others == [first, first]
+    # The machine's store has it for whatever other job comes.
+    other = caption([drawn[61], drawn[60]], tmp_path / "other").wait()
+    assert other.progress.cached == other.progress.done == 2
+
+
+def test_urls_are_fetched_by_the_workers(
+    drawn: list[str], expected: list[str], out: Path, tmp_path: Path, own_session: Session
+) -> None:
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given, directory=str(Path(drawn[0]).parent))
+
+    own_session.set_default("allow_private_urls", True)
+    with serving(Files) as address:
+        urls = [f"{address}/{Path(path).name}" for path in drawn[:5]]
+        urls[2] = f"{address}/nowhere.png"
+        result = caption(urls, out).wait()
+        assert list(result.errors.row) == [2] and list(result.errors.kind) == ["not-found"]
+        answers = [expected[at] for at in (0, 1, 3, 4)]
+        assert list(result.df.caption.drop(2)) == answers
+        pd.DataFrame({"url": urls}).to_parquet(tmp_path / "urls.parquet")
+        result = caption(str(tmp_path / "urls.parquet"), tmp_path / "of parquet").wait()
+        assert list(result.df.caption.drop(2)) == answers
+        assert list(result.errors.row) == [2]
+
+
+def test_a_jobs_answers_are_exported_like_a_runs(
+    drawn: list[str], out: Path, tmp_path: Path
+) -> None:
+    images = [*drawn[:4], "/nowhere.png", Path(drawn[5]).read_bytes()]
+    job = caption(images, out).wait()
+    run = blip2_widget.caption(images, model="demo", **OPTIONS).wait()
+    tables, cocos = [], []
+    for at, each in enumerate((job, run)):
+        table = pd.read_csv(each.export(tmp_path / f"{at}.csv"))
+        tables.append(table.drop(columns=["answered_at", "confidence", "logprob"]))
+        cocos.append(json.loads(each.export(tmp_path / f"{at}.json").read_text())["annotations"])
+    pd.testing.assert_frame_equal(*tables)
+    assert cocos[0] == cocos[1] and len(cocos[0]) == 5
+    with tarfile.open(job.export(tmp_path / "x.tar")) as tar:
+        assert len([name for name in tar.getnames() if name.endswith(".txt")]) == 5
+
+
+def test_the_command_writes_what_is_asked_for(
+    drawn: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    folder, table = tmp_path / "pictures", tmp_path / "x.csv"
+    folder.mkdir()
+    for path in drawn[:4]:
+        (folder / Path(path).name).write_bytes(Path(path).read_bytes())
+    options = "-m demo --variant cpu-fp32 --max-new-tokens 10 --engine ray --actors 1 -q"
+    assert main(["caption", str(folder), "-o", str(table), *options.split()]) == 0
+    assert list(pd.read_csv(table).answer) == expected[:4]
+
+
 def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None:
     caption(drawn[:4], out).wait()
     with pytest.raises(Blip2Error, match="another job"):
         caption(drawn[:5], out)
     files = str(out / "part-*.parquet")
+    with pytest.raises(Blip2Error, match="the same choices"):
+        caption(drawn, out / "x", choices="{options}")
     with pytest.raises(Blip2Error, match="n and sample"):
         blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)
     with pytest.raises(Blip2Error, match="actors"):
