@@ -36,10 +36,12 @@ def of_dataset(
     folder.make()
     asked = [name for prompt in prompts for name in columns_in(prompt.text)]
     try:
-        names = dataset.schema().names
+        schema = dataset.schema()
+        if schema is None:  # it has no rows
+            return source_of([], "", 0)
         if column is None:
             column = find_pictures(dataset.limit(100).to_pandas())
-        check_columns([column, *asked], names)
+        check_columns([column, *asked], schema.names)
         written = (
             dataset.select_columns(list(dict.fromkeys([column, *asked])))
             .map_batches(_without_arrays, fn_args=(column, limits), **_WHOLE)

@@ -233,6 +233,8 @@ def test_arrays_of_a_ray_dataset_are_pictures(
         blip2_widget.caption(images, model="demo")
     with pytest.raises(Blip2Error, match="did you mean 'image'"):
         caption(images, out, column="imag")
+    with pytest.raises(Blip2Error, match="there is no row in it"):
+        caption(ray.data.from_items([]), out)
 
 
 def test_what_was_computed_once_is_not_computed_again(
