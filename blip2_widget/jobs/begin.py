@@ -90,8 +90,6 @@ def begin(
     """The job that is asked for, which is not started yet. Raises Blip2Error where its folder holds
     something else, and where no model can answer."""
     on_ray.check_installed()
-    if asking.how.said.get("choices_of") is not None:
-        raise Blip2Error("with engine='ray' all rows have the same choices: give them as a list")
     if source is None:
         source = of_column(column, [asking.texts(prompt) for prompt in prompts], rows)
     session = current()

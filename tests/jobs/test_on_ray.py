@@ -306,8 +306,6 @@ def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None
     with pytest.raises(Blip2Error, match="another job"):
         caption(drawn[:4], out, max_new_tokens=5)
     files = str(out / "part-*.parquet")
-    with pytest.raises(Blip2Error, match="the same choices"):
-        caption(drawn, out / "x", choices="{options}")
     with pytest.raises(Blip2Error, match="n and sample"):
         blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)
     with pytest.raises(Blip2Error, match="actors"):
