@@ -283,7 +283,7 @@ def test_a_jobs_answers_are_exported_like_a_runs(
         tables.append(table.drop(columns=["answered_at", "confidence", "logprob"]))
         told = json.loads(each.export(tmp_path / f"{at}.json").read_text())["annotations"]
         cocos.append([(line["image_id"], line["caption"]) for line in told])
-    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(tables[0], tables[1])
     assert cocos[0] == cocos[1] and len(cocos[0]) == 5
     with tarfile.open(job.export(tmp_path / "x.tar")) as tar:
         assert len([name for name in tar.getnames() if name.endswith(".txt")]) == 5
