@@ -117,10 +117,11 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
     - `title`: the gallery's heading.
     - `engine`: "ray" answers in pieces, by Ray's actors on this machine or a cluster, into a folder
-      of Parquet, and then `images` may be Parquet files ("rows/*.parquet") or WebDataset's
-      shards ("shards/*.tar"), too. `out`: the folder, in which the same call goes on
-      where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
-      `column`: that of the pictures; `overwrite`: replace another job's answers.
+      of Parquet, and then `images` may be Parquet files ("rows/*.parquet"), WebDataset's
+      shards ("shards/*.tar") or a Ray Dataset, too. `out`: the folder, in which the same call goes
+      on where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
+      `column`: that of the pictures; `overwrite`: replace another job's answers, or of the same
+      questions about other rows those whose rows are others now.
 
     Returns and raises as `caption`.
     """
@@ -696,14 +697,20 @@ def _on_ray(
     overwrite: bool,
     **options: Any,
 ) -> Result:
-    from blip2_widget.jobs import ROWS_PER_PART, begin, files_of
+    from blip2_widget.jobs import ROWS_PER_PART, begin, files_of, is_read_there
     from blip2_widget.notebook.result import Result
 
     at_least_one(actors=actors, rows_per_part=rows_per_part)
     size = rows_per_part or ROWS_PER_PART
-    source = files_of(images, column, prompts, size)
-    if source is not None and any(options.get(name) is not None for name in ("n", "sample")):
-        raise Blip2Error("n and sample choose rows of a column; of files all rows are answered")
+    source = None
+    if is_read_there(images):
+        if any(options.get(name) is not None for name in ("n", "sample")):
+            raise Blip2Error(
+                "n and sample choose rows of a column; of files and data sets all are answered"
+            )
+        # What is wrong with the options is said before anything is read.
+        _asking(Column([None], range(1)), **options)
+        source = files_of(images, column, prompts, size, out)
     rows, asking = _asking(images if source is None else source.column, **options)
     job = begin(
         source,

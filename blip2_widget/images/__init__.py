@@ -1,7 +1,7 @@
 """Values in: decoding, keys, thumbnails, and the columns that hold pictures."""
 
 from blip2_widget.images.columns import Column, read_column
-from blip2_widget.images.datasets import is_dataset, named_values, with_column
+from blip2_widget.images.datasets import is_dataset, is_ray_dataset, named_values, with_column
 from blip2_widget.images.encoded import Encoded, encoded, size_of
 from blip2_widget.images.errors import ImageError, reason_of
 from blip2_widget.images.errors import Kind as ErrorKind
@@ -26,6 +26,7 @@ __all__ = [
     "find_pictures",
     "image_key",
     "is_dataset",
+    "is_ray_dataset",
     "is_table",
     "load_image",
     "named_values",

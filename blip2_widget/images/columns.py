@@ -13,7 +13,13 @@ import numpy as np
 from PIL.Image import Image, registered_extensions
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images.datasets import is_dataset, is_stream, source_of, stored_values
+from blip2_widget.images.datasets import (
+    is_dataset,
+    is_ray_dataset,
+    is_stream,
+    source_of,
+    stored_values,
+)
 from blip2_widget.images.errors import shortly
 from blip2_widget.images.remote import is_remote, list_remote
 from blip2_widget.images.tables import (
@@ -102,6 +108,11 @@ def read_column(target: Any, *, frame: Any = None, first: int | None = None) -> 
     """
     if frame is not None and not is_table(frame):
         raise Blip2Error(f"a {type(frame).__name__} is no data frame that a column belongs to")
+    if is_ray_dataset(target):
+        raise Blip2Error(
+            "a Ray Dataset is answered by Ray: write engine='ray', or --engine ray in a line; or "
+            "give a column of ds.to_pandas()"
+        )
     target, frame = _with_rows(target, frame, first)
     if isinstance(target, _Stored):
         values, heads = stored_values(target.dataset, target.name)

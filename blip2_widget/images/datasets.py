@@ -24,6 +24,11 @@ def is_stream(value: Any) -> bool:
     return type(value).__name__ == "IterableDataset" and hasattr(value, "take")
 
 
+def is_ray_dataset(value: Any) -> bool:
+    """Whether it is a Ray Dataset, whose rows lie anywhere in a cluster."""
+    return type(value).__module__ == "ray.data.dataset"
+
+
 def is_stream_column(value: Any) -> bool:
     """Whether it is a column of a stream."""
     return hasattr(value, "column_name") and is_stream(getattr(value, "source", None))

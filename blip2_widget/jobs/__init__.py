@@ -1,7 +1,7 @@
 """Runs in pieces, by many processes or machines, into a folder of Parquet."""
 
 from blip2_widget.jobs.answering import Answering, Row, Spec, open_pictures
-from blip2_widget.jobs.begin import ROWS_PER_PART, begin, files_of, spec_of
+from blip2_widget.jobs.begin import ROWS_PER_PART, begin, files_of, is_read_there, spec_of
 from blip2_widget.jobs.job import Job
 from blip2_widget.jobs.parts import lines_of
 
@@ -13,6 +13,7 @@ __all__ = [
     "Spec",
     "begin",
     "files_of",
+    "is_read_there",
     "lines_of",
     "open_pictures",
     "spec_of",

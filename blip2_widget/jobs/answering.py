@@ -130,6 +130,28 @@ def given_up(row: Row) -> Opened:
     return Opened(replace(row, value=None), error=error)
 
 
+def reused(
+    rows: Iterable[Opened], earlier: Iterable[Answered]
+) -> tuple[list[Answered], list[Opened]]:
+    """The rows that have earlier answers to the same prompts about an equal picture, with these;
+    and those that have none."""
+    known: dict[tuple[str | None, tuple[str, ...]], tuple[Cell, ...]] = {
+        (row.key, tuple(cell.prompt for cell in row.cells)): row.cells
+        for row in earlier
+        if row.key is not None and not row.has_failed
+    }
+    answered, left = [], []
+    for each in rows:
+        cells = known.get((each.key, each.row.texts))
+        if cells is None:
+            left.append(each)
+        else:
+            again = tuple(replace(cell, cached=True) for cell in cells)
+            row = each.row
+            answered.append(Answered(row.number, row.address, each.key, each.thumbnail, again))
+    return answered, left
+
+
 class Answering:
     """A model that answers rows, loaded once."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column
+from blip2_widget.images import Column, is_ray_dataset
 from blip2_widget.jobs import on_ray
 from blip2_widget.jobs.answering import Spec
+from blip2_widget.jobs.datasets import of_dataset
 from blip2_widget.jobs.job import Job, description
 from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars
@@ -27,21 +28,36 @@ if TYPE_CHECKING:
 ROWS_PER_PART = 512
 
 
+def is_read_there(images: Any) -> bool:
+    """Whether these are read by those who work on them: Parquet files, WebDataset's shards, a Ray
+    Dataset. Anything else is a column."""
+    is_file = isinstance(images, str | Path) and str(images).lower().endswith((".parquet", ".tar"))
+    return is_file or is_ray_dataset(images)
+
+
 def files_of(
-    images: Any, column: str | None, prompts: Sequence[Prompt], rows: int
-) -> Source | None:
-    """The rows of what is read by those who work on it: Parquet files, WebDataset's shards. None of
-    anything else, which is a column."""
-    if not isinstance(images, str | Path):
-        return None
-    text = str(images)
-    for suffix in (".parquet", ".tar"):
-        if text.lower().endswith(suffix):
-            paths = _expanded(text)
-            if suffix == ".tar":
-                return of_tars(paths, prompts, rows)
-            return of_parquet(paths, column, prompts, rows)
-    return None
+    images: Any,
+    column: str | None,
+    prompts: Sequence[Prompt],
+    rows: int,
+    out: str | Path | None = None,
+) -> Source:
+    """The rows of what is read there; a Ray Dataset's are written to the job's folder `out` first.
+    Raises Blip2Error where there are none."""
+    if is_ray_dataset(images):
+        parts = _parts(out or default_path().parent / "jobs")
+        if out is not None:
+            parts.check_ours()
+        limits = current().defaults.limits
+        return of_dataset(images, column, prompts, rows, parts.input, limits)
+    paths = _expanded(str(images))
+    if paths[0].lower().endswith(".tar"):
+        return of_tars(paths, prompts, rows)
+    return of_parquet(paths, column, prompts, rows)
+
+
+def _parts(folder: str | Path) -> Parts:
+    return Parts(folder if "://" in str(folder) else Path(folder).absolute())
 
 
 def _expanded(text: str) -> list[str]:
@@ -100,9 +116,9 @@ def begin(
     located = locate(parse(asking.model))
     spec = spec_of(prompts, asking, located)
     job = description(spec, source, asking.variant, rows)
-    folder = out or default_path().parent / "jobs" / job["fingerprint"][:16]
-    parts = Parts(Path(folder).absolute() if "://" not in str(folder) else folder)
-    parts.describe(job, overwrite, anew=asking.refresh)
+    parts = _parts(out or default_path().parent / "jobs" / job["fingerprint"][:16])
+    fingerprints = [piece.fingerprint for piece in source.pieces]
+    parts.describe(job, fingerprints, overwrite, anew=asking.refresh)
     pictures = Pictures(source.column, asking.store, spec.limits)
     return Job(
         source,

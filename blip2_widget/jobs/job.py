@@ -73,8 +73,8 @@ class Job:
         self._started = time.monotonic()
         self._computing_since: float | None = None
         self._took: float | None = None
-        for number in parts.numbers():
-            self._take(number, parts.counts(number))
+        for number, counts in parts.all_counts().items():
+            self._take(number, counts)
 
     # --- for the person -------------------------------------------------------------------------
 
@@ -299,10 +299,10 @@ class Job:
 
 
 def description(spec: Spec, source: Source, variant: str, rows: int) -> dict[str, Any]:
-    """What a job's folder says of itself; `fingerprint` is another for other answers."""
+    """What a job's folder says of itself; `fingerprint` is another for other answers, and `asking`
+    for other answers to the same rows."""
     told: dict[str, Any] = {
         "version": 1,
-        "rows": len(source),
         "rows_per_part": rows,
         "prompts": [vars(prompt) for prompt in spec.prompts],
         "model": spec.checkpoint.name,
@@ -310,7 +310,15 @@ def description(spec: Spec, source: Source, variant: str, rows: int) -> dict[str
         "variant": variant,
         "settings": dict(spec.settings.stored_as()),
         "question_form": spec.question_form,
-        "input": source.fingerprint,
     }
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    return {"fingerprint": digest, **told}
+    asking = _digest(told)
+    told |= {
+        "asking": asking,
+        "rows": len(source),
+        "input": _digest([piece.fingerprint for piece in source.pieces]),
+    }
+    return {"fingerprint": _digest(told), **told}
+
+
+def _digest(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

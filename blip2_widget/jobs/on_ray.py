@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.jobs.answering import Answered, Answering, Opened, Spec, given_up, open_pictures
+from blip2_widget.jobs.answering import (
+    Answered,
+    Answering,
+    Opened,
+    Spec,
+    given_up,
+    open_pictures,
+    reused,
+)
 from blip2_widget.jobs.care import with_care
 from blip2_widget.jobs.parts import Counts, Parts
 from blip2_widget.jobs.sources import Piece
@@ -153,20 +161,22 @@ def run(
                 if counts:
                     yield int(number), pickle.loads(counts)
     except ray.exceptions.RayError as error:
-        raise Blip2Error(_line(error)) from error
+        raise Blip2Error(line_of(error, "the job stopped")) from error
 
 
 def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
-    """Open the pictures of pieces, all but those whose rows are answered already."""
+    """Open the pictures of pieces, all but those whose rows are answered already, and take the
+    answers to equal ones from what a part held before its piece became another."""
     parts = Parts(folder)
-    contents = []
+    contents: list[bytes] = []
     for number, pickled, is_kept in zip(
         batch["number"], batch["piece"], batch["kept"], strict=True
     ):
         if parts.is_stopped:
             contents.append(b"")
             continue
-        rows = pickle.loads(pickled).read(spec.prompts)
+        piece: Piece = pickle.loads(pickled)
+        rows = piece.read(spec.prompts)
         before = parts.answered(int(number), len(spec.prompts)) if is_kept else []
         kept = {row.number: row for row in before if not row.has_failed}
         opened = with_care(
@@ -176,7 +186,9 @@ def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
             lambda some: open_pictures(some, spec),
             given_up,
         )
-        contents.append(pickle.dumps((kept, opened), protocol=5))
+        known, unknown = reused(opened, parts.earlier(int(number), len(spec.prompts)))
+        kept |= {row.number: row for row in known}
+        contents.append(pickle.dumps((piece.fingerprint, kept, unknown), protocol=5))
     return {"number": batch["number"], "opened": contents}
 
 
@@ -196,9 +208,10 @@ class _Actor:
 
     def _answer(self, number: int, pickled: bytes) -> bytes:
         """Answer a piece; what is known of its part, nothing where it was given up."""
+        fingerprint: str
         kept: dict[int, Answered]
         opened: list[Opened]
-        kept, opened = pickle.loads(pickled)
+        fingerprint, kept, opened = pickle.loads(pickled)
         try:
             answered = with_care(
                 self._parts,
@@ -211,7 +224,8 @@ class _Actor:
             return b""
         rows = {**kept, **{row.number: row for row in answered}}
         in_order = [rows[row] for row in sorted(rows)]
-        return pickle.dumps(self._parts.write(number, in_order, self._answering.spec))
+        spec = self._answering.spec
+        return pickle.dumps(self._parts.write(number, in_order, spec, fingerprint))
 
     def _between(self) -> None:
         now = time.monotonic()
@@ -221,9 +235,9 @@ class _Actor:
                 raise Cancelled
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException, what: str) -> str:
     """What went wrong on a worker, in one line: Ray keeps it as the text of a traceback alone."""
     told = str(error).partition("\n\nThe above exception was the direct cause")[0].strip()
     kind, _, message = (told.splitlines() or [""])[-1].partition(": ")
     name = kind.rpartition(".")[2]
-    return message if name == "Blip2Error" else f"the job stopped: {name}: {message}"
+    return message if name == "Blip2Error" else f"{what}: {name}: {message}"

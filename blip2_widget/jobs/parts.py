@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +36,22 @@ _MORE: Final[dict[str, Kind]] = {
 _DESCRIPTION = "_job.json"
 #: Who works on the job stops once this is there.
 _STOP = "_stop"
+#: How a part is called whose piece is another by now, until it is written again.
+_EARLIER = "_earlier"
+#: Where in a job's folder the rows lie that would lie nowhere else.
+_INPUT = "_input"
 #: Where a part says how many of what it holds.
 _COUNTS = b"blip2_widget"
 #: Parts that stay in memory while they are looked at.
 _KEPT = 8
+#: Parts whose ends are read at a time: most of it is waiting, of a store of objects.
+_READ = 32
 
 
 @dataclass(frozen=True)
 class Counts:
     """How many rows a part has from its `first` on, and how many answers of each kind; `failed`
-    are those of its rows that have an answer that failed."""
+    are those of its rows that have an answer that failed. `piece` is its piece's fingerprint."""
 
     first: int
     rows: int
@@ -52,6 +59,7 @@ class Counts:
     failed: int
     cached: int
     failed_rows: tuple[int, ...] = ()
+    piece: str = ""
 
 
 class Parts:
@@ -70,8 +78,12 @@ class Parts:
 
     # --- the job's description ------------------------------------------------------------------
 
-    def describe(self, job: dict[str, Any], overwrite: bool, anew: bool = False) -> None:
-        """Begin a job here, or go on with it; `anew` begins the same job from nothing.
+    def describe(
+        self, job: dict[str, Any], pieces: Sequence[str], overwrite: bool, anew: bool = False
+    ) -> None:
+        """Begin a job about `pieces`, by their fingerprints, or go on with it; `anew` begins the
+        same job from nothing. Where the same is asked of other rows, parts of pieces that are the
+        same are kept, and of the others what is known of pictures that are still there.
 
         Raises Blip2Error where the folder holds something else, unless that is to be overwritten.
         """
@@ -79,20 +91,47 @@ class Parts:
         is_same = before is not None and before["fingerprint"] == job["fingerprint"]
         if is_same and not anew:
             return
-        others = self._listed()
-        if before is None and others:
+        asks_same = before is not None and before.get("asking") == job["asking"] and not anew
+        self.check_ours()
+        if before is not None and not (is_same or overwrite):
+            raise Blip2Error(
+                f"{self.folder} holds answers about other rows: write --overwrite to keep those "
+                "about rows that are the same, or give another folder"
+                if asks_same
+                else f"{self.folder} holds the answers of another job: give another folder, or "
+                "write --overwrite to replace them"
+            )
+        kept = self._sifted(pieces) if asks_same else set()
+        for name in set(self._listed()) - kept - {_DESCRIPTION}:
+            self._files.rm_file(f"{self._path}/{name}")
+        self.make()
+        self._write(self._place(None), json.dumps(job, ensure_ascii=False, indent=1).encode())
+
+    def check_ours(self) -> None:
+        """Raise Blip2Error where the folder holds anything else than a job."""
+        if self.description() is None and self._listed():
             raise Blip2Error(
                 f"{self.folder} holds something else, which is kept: give another folder"
             )
-        if before is not None and not (is_same or overwrite):
-            raise Blip2Error(
-                f"{self.folder} holds the answers of another job: give another folder, or write "
-                "--overwrite to replace them"
-            )
-        for name in others:
-            self._files.rm_file(f"{self._path}/{name}")
+
+    def make(self) -> None:
+        """Make the folder, where its file system has any."""
         self._files.makedirs(self._path, exist_ok=True)
-        self._write(self._place(None), json.dumps(job, ensure_ascii=False, indent=1).encode())
+
+    @property
+    def input(self) -> Parts:
+        """The place of rows that lie nowhere else."""
+        return Parts(f"{self.folder}/{_INPUT}")
+
+    def _sifted(self, pieces: Sequence[str]) -> set[str]:
+        """Set parts whose piece is another by now aside; what of the folder is kept."""
+        kept = {_name(number, _EARLIER) for number in range(len(pieces))}
+        for number, counts in self.all_counts().items():
+            if number < len(pieces) and counts.piece == pieces[number]:
+                kept.add(_name(number))
+            elif number < len(pieces):
+                self._files.mv(self._place(number), f"{self._path}/{_name(number, _EARLIER)}")
+        return kept
 
     def description(self) -> dict[str, Any] | None:
         """What the folder's answers are answers to; None where it holds no job."""
@@ -126,7 +165,11 @@ class Parts:
         return text.decode()
 
     def put_note(self, name: str, text: str) -> None:
-        self._write(f"{self._path}/{name}", text.encode())
+        self.put(name, text.encode())
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file beside the parts."""
+        self._write(f"{self._path}/{name}", data)
 
     def drop_note(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -139,8 +182,11 @@ class Parts:
         names = [name for name in self._listed() if name.startswith("part-")]
         return sorted(int(name[5:13]) for name in names if name.endswith(".parquet"))
 
-    def write(self, number: int, answered: Sequence[Answered], spec: Spec) -> Counts:
-        """Write a part, in the place of the one that may be there."""
+    def write(
+        self, number: int, answered: Sequence[Answered], spec: Spec, piece: str = ""
+    ) -> Counts:
+        """Write a part, in the place of the one that may be there; `piece` is the fingerprint of
+        what it answers."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -152,6 +198,7 @@ class Parts:
             failed=sum(cell.state == "error" for cell in cells),
             cached=sum(cell.cached for cell in cells),
             failed_rows=tuple(row.number for row in answered if row.has_failed),
+            piece=piece,
         )
         schema = arrow_schema(COLUMNS | _MORE, True).with_metadata(
             {_COUNTS: json.dumps(vars(counts)).encode()}
@@ -160,7 +207,14 @@ class Parts:
         data = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(lines, schema), data)
         self._write(self._place(number), data.getvalue())
+        self.drop_note(_name(number, _EARLIER))
         return counts
+
+    def all_counts(self) -> dict[int, Counts]:
+        """What each part holds that is there."""
+        numbers = self.numbers()
+        with ThreadPoolExecutor(_READ) as threads:
+            return dict(zip(numbers, threads.map(self.counts, numbers), strict=True))
 
     def counts(self, number: int) -> Counts:
         """What a part holds, by its end alone."""
@@ -177,18 +231,14 @@ class Parts:
 
     def answered(self, number: int, prompts: int) -> list[Answered]:
         """A part's rows, of so many cells each."""
-        lines = self._table(number).to_pylist()
-        rows = [lines[start : start + prompts] for start in range(0, len(lines), prompts)]
-        return [
-            Answered(
-                row[0]["row"],
-                row[0]["picture"],
-                row[0]["image_key"],
-                row[0]["thumbnail"],
-                tuple(map(cell_of, row)),
-            )
-            for row in rows
-        ]
+        return _rows(self._table(number), prompts)
+
+    def earlier(self, number: int, prompts: int) -> list[Answered]:
+        """The rows that a part had before its piece became another, none where there were none."""
+        try:
+            return _rows(self._read(f"{self._path}/{_name(number, _EARLIER)}"), prompts)
+        except FileNotFoundError:
+            return []
 
     def forget(self, number: int) -> None:
         """The part may be another by now."""
@@ -196,29 +246,33 @@ class Parts:
             self._tables.pop(number, None)
 
     def _table(self, number: int) -> Any:
-        import pyarrow.parquet as pq
-
         with self._lock:
             if number in self._tables:
                 self._tables.move_to_end(number)
                 return self._tables[number]
-        with self._files.open(self._place(number), "rb") as file:
-            table = pq.read_table(file)
+        table = self._read(self._place(number))
         with self._lock:
             self._tables[number] = table
             while len(self._tables) > _KEPT:
                 self._tables.popitem(last=False)
         return table
 
+    def _read(self, place: str) -> Any:
+        import pyarrow.parquet as pq
+
+        with self._files.open(place, "rb") as file:
+            return pq.read_table(file)
+
     def _listed(self) -> list[str]:
         self._files.invalidate_cache()
         try:
-            return [Path(path).name for path in self._files.ls(self._path, detail=False)]
+            listed = self._files.ls(self._path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        return [name for name in (Path(path).name for path in listed) if name != _INPUT]
 
     def _place(self, number: int | None) -> str:
-        name = _DESCRIPTION if number is None else f"part-{number:08d}.parquet"
+        name = _DESCRIPTION if number is None else _name(number)
         return f"{self._path}/{name}"
 
     def _write(self, place: str, data: bytes) -> None:
@@ -234,6 +288,10 @@ class Parts:
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _name(number: int, what: str = "part") -> str:
+    return f"{what}-{number:08d}.parquet"
 
 
 def _protocols(files: Any) -> Sequence[str]:
@@ -269,6 +327,21 @@ def lines_of(row: Answered, spec: Spec) -> Iterable[dict[str, Any]]:
             "alternatives": _json(cell.alternatives),
             "thumbnail": None if at else row.thumbnail,
         }
+
+
+def _rows(table: Any, prompts: int) -> list[Answered]:
+    lines = table.to_pylist()
+    rows = [lines[start : start + prompts] for start in range(0, len(lines), prompts)]
+    return [
+        Answered(
+            row[0]["row"],
+            row[0]["picture"],
+            row[0]["image_key"],
+            row[0]["thumbnail"],
+            tuple(map(cell_of, row)),
+        )
+        for row in rows
+    ]
 
 
 def _text(text: str | None) -> str | None:

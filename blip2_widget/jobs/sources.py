@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import pickle
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,9 @@ class Piece(Protocol):
     def first(self) -> int: ...
     @property
     def rows(self) -> int: ...
+    @property
+    def fingerprint(self) -> str:
+        """Another once the rows or their numbers are others, as far as is known unread."""
 
     def read(self, prompts: Sequence[Prompt]) -> list[Row]:
         """The rows, with each prompt's {column} fields filled in."""
@@ -38,11 +41,10 @@ class Piece(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """All rows of an input, in `pieces`; `fingerprint` tells it from others. `column` is the same
-    for a gallery, which reads of it what it shows."""
+    """All rows of an input, in `pieces`. `column` is the same for a gallery, which reads of it what
+    it shows."""
 
     pieces: Sequence[Piece]
-    fingerprint: str
     column: Column
 
     def __len__(self) -> int:
@@ -58,6 +60,7 @@ class Held:
 
     first: int
     rows: int
+    fingerprint: str
     held: tuple[Row, ...]
 
     def read(self, prompts: Sequence[Prompt]) -> list[Row]:
@@ -67,16 +70,12 @@ class Held:
 def of_column(column: Column, texts: Sequence[str | Sequence[str]], rows: int) -> Source:
     """A column's rows; `texts` has each prompt's text, or its text on each row."""
     count = len(column.values)
-    digest = hashlib.sha256()
     pieces = []
     for first in range(0, count, rows):
         held = tuple(_held(column, texts, row) for row in range(first, min(first + rows, count)))
-        pieces.append(Held(first, len(held), held))
-        for row in held:
-            told = row.value if isinstance(row.value, str) else pickle.dumps(row.value)
-            digest.update(told.encode(errors="surrogatepass") if isinstance(told, str) else told)
-            digest.update(repr(row.texts).encode())
-    return Source(pieces, digest.hexdigest(), column)
+        told = [(_told(row.value), row.texts) for row in held]
+        pieces.append(Held(first, len(held), _digest(first, told), held))
+    return Source(pieces, column)
 
 
 def _held(column: Column, texts: Sequence[str | Sequence[str]], row: int) -> Row:
@@ -86,6 +85,10 @@ def _held(column: Column, texts: Sequence[str | Sequence[str]], row: int) -> Row
     elif hasattr(value, "read"):
         value = value.read()
     return Row(row, value, address, tuple(t if isinstance(t, str) else t[row] for t in texts))
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else hashlib.sha256(pickle.dumps(value)).hexdigest()
 
 
 def _anywhere(path: str) -> str:
@@ -107,6 +110,7 @@ class InParquet:
 
     first: int
     rows: int
+    fingerprint: str
     path: str
     group: int
     start: int
@@ -139,30 +143,27 @@ def of_parquet(
     import fsspec
     import pyarrow.parquet as pq
 
-    digest = hashlib.sha256()
     pieces: list[Piece] = []
     first = 0
     for path in paths:
+        version = _version(path)
         with fsspec.open(path, "rb") as file:
             parquet = pq.ParquetFile(file)
             if column is None:
                 column = find_pictures(
                     next(parquet.iter_batches(100), parquet.schema_arrow.empty_table())
                 )
-            names = parquet.schema_arrow.names
             asked = [name for prompt in prompts for name in columns_in(prompt.text)]
-            for name in (column, *asked):
-                if name not in names:
-                    raise no_such_column(name, names)
+            check_columns([column, *asked], parquet.schema_arrow.names)
             for group in range(parquet.num_row_groups):
                 held = parquet.metadata.row_group(group).num_rows
                 for start in range(0, held, rows):
                     some = min(rows, held - start)
-                    pieces.append(InParquet(first, some, path, group, start, column))
+                    place = (path, group, start, column)
+                    told = _digest(first, some, *place, version)
+                    pieces.append(InParquet(first, some, told, *place))
                     first += some
-            told = (path, column, parquet.metadata.num_rows, parquet.metadata.serialized_size)
-            digest.update(repr((*told, _version(path))).encode())
-    return _source(pieces, digest.hexdigest(), column or "image", first)
+    return source_of(pieces, column or "image", first)
 
 
 # --- WebDataset -------------------------------------------------------------------------------
@@ -174,6 +175,7 @@ class InTar:
 
     first: int
     rows: int
+    fingerprint: str
     path: str
     #: Of every sample its key, and of each of its members the place and the size.
     samples: tuple[tuple[str, Mapping[str, tuple[int, int]]], ...]
@@ -212,7 +214,6 @@ def of_tars(paths: Sequence[str], prompts: Sequence[Prompt], rows: int) -> Sourc
     read here."""
     import fsspec
 
-    digest = hashlib.sha256()
     pieces: list[Piece] = []
     first = 0
     for path in paths:
@@ -227,22 +228,30 @@ def of_tars(paths: Sequence[str], prompts: Sequence[Prompt], rows: int) -> Sourc
         listed = list(samples.items())
         for start in range(0, len(listed), rows):
             some = tuple(listed[start : start + rows])
-            pieces.append(InTar(first, len(some), path, some))
+            pieces.append(InTar(first, len(some), _digest(first, path, some), path, some))
             first += len(some)
-        digest.update(repr((path, listed)).encode(errors="surrogatepass"))
-    return _source(pieces, digest.hexdigest(), "image", first)
+    return source_of(pieces, "image", first)
 
 
 # --- what they have in common -----------------------------------------------------------------
 
 
-def _source(pieces: list[Piece], fingerprint: str, name: str, count: int) -> Source:
+def _digest(*told: object) -> str:
+    return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+
+
+def check_columns(asked: Iterable[str], names: Sequence[str]) -> None:
+    """Raise Blip2Error for the first that there is none of."""
+    for name in asked:
+        if name not in names:
+            raise no_such_column(name, names)
+
+
+def source_of(pieces: Sequence[Piece], name: str, count: int) -> Source:
     if not count:
         raise Blip2Error("there is no row in it; there is no picture to look at")
     reader = _Reader(pieces)
-    return Source(
-        pieces, fingerprint, Column(LazyValues(reader.value, range(count)), range(count), name)
-    )
+    return Source(pieces, Column(LazyValues(reader.value, range(count)), range(count), name))
 
 
 class _Reader:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
 import blip2_widget
 from blip2_widget.errors import Blip2Error
 from blip2_widget.jobs import Answering, Row, open_pictures
+from blip2_widget.jobs.answering import Opened, reused
 from blip2_widget.model import Cancelled
 from blip2_widget.run import Prompt
 from tests.jobs.conftest import CAPTION, demo_spec
@@ -66,9 +68,24 @@ def test_a_bad_row_costs_itself_and_equal_rows_are_computed_once(drawn: list[str
     assert [row.cells[0].cached for row in again] == [True, False, True, False]
 
 
-def test_choices_have_their_probabilities(drawn: list[str]) -> None:
-    from dataclasses import replace
+def test_equal_pictures_take_their_earlier_answers(drawn: list[str]) -> None:
+    spec = demo_spec(CAPTION, COLOUR)
 
+    def opened(paths: list[str]) -> list[Opened]:
+        return open_pictures(rows_of(paths, "", COLOUR.text), spec)
+
+    earlier = Answering(spec).answer(opened([drawn[0], "/nowhere.png", drawn[1]]))
+    now = opened(["/nowhere.png", drawn[1], drawn[2], drawn[1]])
+    now[3] = replace(now[3], row=replace(now[3].row, texts=("", "something else?")))
+    known, left = reused(now, earlier)
+    assert [(row.number, row.address, row.cells[0].cached) for row in known] == [
+        (1, drawn[1], True)
+    ]
+    assert [cell.answer for cell in known[0].cells] == [cell.answer for cell in earlier[2].cells]
+    assert [each.row.number for each in left] == [0, 2, 3]
+
+
+def test_choices_have_their_probabilities(drawn: list[str]) -> None:
     spec = demo_spec(COLOUR)
     spec = replace(spec, settings=replace(spec.settings, choices=("red", "blue")))
     [answered] = Answering(spec).answer(open_pictures(rows_of(drawn[:1], COLOUR.text), spec))
@@ -97,7 +114,5 @@ def test_it_stops_between_layers_and_what_was_stored_is_not_computed_again(
 
 
 def test_another_checkpoint_under_the_same_name_is_refused() -> None:
-    from dataclasses import replace
-
     with pytest.raises(Blip2Error, match="another checkpoint"):
         Answering(replace(demo_spec(), commit="0" * 40))

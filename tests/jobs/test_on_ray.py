@@ -3,10 +3,14 @@ becomes of those who work on it."""
 
 from __future__ import annotations
 
+import json
 import random
 import signal
+import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import blip2_widget
+from blip2_widget.command import main
 from blip2_widget.errors import Blip2Error
+from blip2_widget.session import Session
 from tests.jobs.killer import Killer
+from tests.serving import serving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
 
@@ -37,12 +44,13 @@ def lines_in(out: Path) -> pd.DataFrame:
 
 
 def workers() -> list[psutil.Process]:
-    """The processes that open pictures and those that answer."""
+    """The processes of this process' cluster that open pictures and those that answer."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        title = " ".join(process.info["cmdline"] or ())
-        if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            title = " ".join(process.cmdline())
+            if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
+                found.append(process)
     return found
 
 
@@ -156,6 +164,24 @@ def test_what_failed_is_asked_again_and_nothing_else(
     assert result.progress.failed == 0 and not result.board.pictures.errors
 
 
+def test_rows_that_came_to_it_are_computed_alone(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    options: dict[str, Any] = {"cache": False, "rows_per_part": 4}
+    caption(drawn[:10], out, **options).wait()
+    before = lines_in(out)
+    with pytest.raises(Blip2Error, match="about other rows: write --overwrite"):
+        caption(drawn[:14], out, **options)
+    result = caption(drawn[:14], out, overwrite=True, **options)
+    assert result.progress.done == 8  # at once: both whole pieces
+    assert list(result.wait().df.caption) == expected[:14]
+    # Of the third piece two rows were there, which are known by their pictures.
+    assert result.progress.cached == 2
+    after = lines_in(out)
+    assert list(after.row) == list(range(14))
+    assert list(after.answered_at[:10]) == list(before.answered_at)
+
+
 def test_parquet_is_read_by_the_workers(
     drawn: list[str], expected: list[str], tmp_path: Path
 ) -> None:
@@ -174,10 +200,111 @@ def test_parquet_is_read_by_the_workers(
     assert result.board.pictures.load(3).size == (64, 64)
 
 
+def test_a_ray_dataset_has_the_same_rows_every_time(
+    drawn: list[str], expected: list[str], out: Path, tmp_path: Path
+) -> None:
+    import ray.data
+
+    rows = ray.data.from_items(
+        [{"photo": path, "n": at} for at, path in enumerate(drawn[:20])], override_num_blocks=3
+    )
+    options: dict[str, Any] = {"engine": "ray", "out": out, "rows_per_part": 8, "model": "demo"}
+    prompts = {"caption": "is it a {n}?"}
+    result = blip2_widget.ask(rows, prompts, actors=1, **options, **OPTIONS).wait()
+    assert list(result.answers.prompt) == [f"is it a {at}?" for at in range(20)]
+    assert list(lines_in(out).picture) == drawn[:20]
+    assert [part.stem[-1] for part in sorted(out.glob("part-*"))] == ["0", "1", "2"]
+    # In other blocks, as on another cluster, they are the same rows in the same order.
+    again = blip2_widget.ask(rows.repartition(2), prompts, start=False, **options, **OPTIONS)
+    assert again.progress.done == 20
+    assert again.board.pictures.load(3).size == (64, 64)
+
+
+def test_arrays_of_a_ray_dataset_are_pictures(
+    drawn: list[str], expected: list[str], out: Path
+) -> None:
+    import ray.data
+
+    images = ray.data.read_images(drawn[:6], mode="RGB")
+    result = caption(images, out).wait()
+    assert list(result.df.caption) == expected[:6]
+    assert result.board.pictures.load(3).size == (64, 64)
+    with pytest.raises(Blip2Error, match="engine='ray'"):
+        blip2_widget.caption(images, model="demo")
+    with pytest.raises(Blip2Error, match="did you mean 'image'"):
+        caption(images, out, column="imag")
+    with pytest.raises(Blip2Error, match="there is no row in it"):
+        caption(ray.data.from_items([]), out)
+
+
+def test_what_was_computed_once_is_not_computed_again(
+    drawn: list[str], out: Path, tmp_path: Path
+) -> None:
+    images = [drawn[60], drawn[61], drawn[60], drawn[60]]
+    caption(images, out, rows_per_part=4).wait()
+    # Equal pictures that meet in a piece have one answer, of one moment.
+    first, _, *others = lines_in(out).answered_at
+    assert others == [first, first]
+    # The machine's store has it for whatever other job comes.
+    other = caption([drawn[61], drawn[60]], tmp_path / "other").wait()
+    assert other.progress.cached == other.progress.done == 2
+
+
+def test_urls_are_fetched_by_the_workers(
+    drawn: list[str], expected: list[str], out: Path, tmp_path: Path, own_session: Session
+) -> None:
+    class Files(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given, directory=str(Path(drawn[0]).parent))
+
+    own_session.set_default("allow_private_urls", True)
+    with serving(Files) as address:
+        urls = [f"{address}/{Path(path).name}" for path in drawn[:5]]
+        urls[2] = f"{address}/nowhere.png"
+        result = caption(urls, out).wait()
+        assert list(result.errors.row) == [2] and list(result.errors.kind) == ["url"]
+        answers = [expected[at] for at in (0, 1, 3, 4)]
+        assert list(result.df.caption.drop(2)) == answers
+        pd.DataFrame({"url": urls}).to_parquet(tmp_path / "urls.parquet")
+        result = caption(str(tmp_path / "urls.parquet"), tmp_path / "of parquet").wait()
+        assert list(result.df.caption.drop(2)) == answers
+        assert list(result.errors.row) == [2]
+
+
+def test_a_jobs_answers_are_exported_like_a_runs(
+    drawn: list[str], out: Path, tmp_path: Path
+) -> None:
+    images = [*drawn[:4], "/nowhere.png", Path(drawn[5]).read_bytes()]
+    job = caption(images, out).wait()
+    run = blip2_widget.caption(images, model="demo", **OPTIONS).wait()
+    tables, cocos = [], []
+    for at, each in enumerate((job, run)):
+        table = pd.read_csv(each.export(tmp_path / f"{at}.csv"))
+        tables.append(table.drop(columns=["answered_at", "confidence", "logprob"]))
+        told = json.loads(each.export(tmp_path / f"{at}.json").read_text())["annotations"]
+        cocos.append([(line["image_id"], line["caption"]) for line in told])
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert cocos[0] == cocos[1] and len(cocos[0]) == 5
+    with tarfile.open(job.export(tmp_path / "x.tar")) as tar:
+        assert len([name for name in tar.getnames() if name.endswith(".txt")]) == 5
+
+
+def test_the_command_writes_what_is_asked_for(
+    drawn: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    folder, table = tmp_path / "pictures", tmp_path / "x.csv"
+    folder.mkdir()
+    for path in drawn[:4]:
+        (folder / Path(path).name).write_bytes(Path(path).read_bytes())
+    options = "-m demo --variant cpu-fp32 --max-new-tokens 10 --engine ray --actors 1 -q"
+    assert main(["caption", str(folder), "-o", str(table), *options.split()]) == 0
+    assert list(pd.read_csv(table).answer) == expected[:4]
+
+
 def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None:
     caption(drawn[:4], out).wait()
     with pytest.raises(Blip2Error, match="another job"):
-        caption(drawn[:5], out)
+        caption(drawn[:4], out, max_new_tokens=5)
     files = str(out / "part-*.parquet")
     with pytest.raises(Blip2Error, match="n and sample"):
         blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)

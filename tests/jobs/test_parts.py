@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 from blip2_widget.errors import Blip2Error
 from blip2_widget.jobs.answering import Answered
 from blip2_widget.jobs.care import with_care
-from blip2_widget.jobs.parts import Parts, cell_of
+from blip2_widget.jobs.parts import Counts, Parts, cell_of
 from blip2_widget.run import Cell, Prompt
 from tests.jobs.conftest import CAPTION, demo_spec
 
 SPEC = demo_spec(CAPTION, Prompt("colour", "what colour?", "question"))
-JOB: dict[str, Any] = {"fingerprint": "a"}
+JOB: dict[str, Any] = {"fingerprint": "a", "asking": "captions"}
+OTHER: dict[str, Any] = {"fingerprint": "b", "asking": "colours"}
 
 
 def answered(first: int, count: int) -> list[Answered]:
@@ -31,7 +33,7 @@ def answered(first: int, count: int) -> list[Answered]:
 
 def test_what_was_written_is_read(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     counts = parts.write(3, answered(12, 4), SPEC)
     assert (counts.first, counts.rows, counts.answered, counts.failed) == (12, 4, 6, 2)
     assert counts.cached == 4 and counts.failed_rows == (13, 15)
@@ -47,7 +49,7 @@ def test_what_was_written_is_read(out: Path) -> None:
 
 def test_it_is_an_export_like_any_other(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     parts.write(0, answered(0, 2), SPEC)
     table = pq.read_table(out / "part-00000000.parquet").to_pylist()
     assert [line["row"] for line in table] == [0, 0, 1, 1]
@@ -57,17 +59,53 @@ def test_it_is_an_export_like_any_other(out: Path) -> None:
 
 def test_another_jobs_folder_is_kept(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     parts.write(0, answered(0, 2), SPEC)
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     assert parts.numbers() == [0]
     with pytest.raises(Blip2Error, match="another job"):
-        parts.describe({"fingerprint": "b"}, False)
-    parts.describe({"fingerprint": "b"}, True)
-    assert parts.numbers() == [] and parts.description() == {"fingerprint": "b"}
+        parts.describe(OTHER, [], False)
+    parts.describe(OTHER, [], True)
+    assert parts.numbers() == [] and parts.description() == OTHER
     parts.write(0, answered(0, 2), SPEC)
-    parts.describe({"fingerprint": "b"}, False, anew=True)
+    parts.describe(OTHER, [], False, anew=True)
     assert parts.numbers() == []
+
+
+def test_a_grown_input_keeps_what_is_the_same(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, ["first", "second", "third"], False)
+    for number, piece in enumerate(("first", "second", "third")):
+        parts.write(number, answered(2 * number, 2), SPEC, piece)
+    grown, pieces = {**JOB, "fingerprint": "longer"}, ["first", "second, longer", "third", "fourth"]
+    with pytest.raises(Blip2Error, match="about other rows: write --overwrite to keep"):
+        parts.describe(grown, pieces, False)
+    assert parts.numbers() == [0, 1, 2]
+    parts.describe(grown, pieces, True)
+    assert parts.numbers() == [0, 2] and parts.description() == grown
+    # What is known of the second is there for who answers it, and only until then.
+    assert [row.key for row in parts.earlier(1, 2)] == ["key 2", "key 3"]
+    assert parts.earlier(0, 2) == parts.earlier(3, 2) == []
+    parts.describe({**JOB, "fingerprint": "longest"}, [*pieces, "fifth"], True)
+    assert parts.numbers() == [0, 2] and parts.earlier(1, 2)
+    parts.write(1, answered(2, 3), SPEC, "second, longer")
+    assert parts.numbers() == [0, 1, 2] and parts.earlier(1, 2) == []
+    parts.describe({**JOB, "fingerprint": "shorter"}, ["first"], True)
+    assert sorted(path.name for path in out.iterdir()) == ["_job.json", "part-00000000.parquet"]
+
+
+def test_the_ends_of_parts_are_read_at_a_time(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, [], False)
+    written = {number: parts.write(number, answered(number, 1), SPEC) for number in range(4)}
+    all_at_it, counts = threading.Barrier(4, timeout=60), Parts.counts
+
+    def together(self: Parts, number: int) -> Counts:
+        all_at_it.wait()
+        return counts(self, number)
+
+    monkeypatch.setattr(Parts, "counts", together)
+    assert parts.all_counts() == written
 
 
 def test_what_is_no_jobs_folder_is_never_written_to(out: Path) -> None:
@@ -75,13 +113,13 @@ def test_what_is_no_jobs_folder_is_never_written_to(out: Path) -> None:
     (out / "thesis.tex").write_text("x")
     for overwrite in (False, True):
         with pytest.raises(Blip2Error, match="something else"):
-            Parts(out).describe(JOB, overwrite)
+            Parts(out).describe(JOB, [], overwrite)
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
 
 def test_a_part_appears_whole(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Parts(out)
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         parts.write(0, answered(0, 2), SPEC)
@@ -90,7 +128,7 @@ def test_a_part_appears_whole(out: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_job_lies_wherever_fsspec_reaches() -> None:
     parts = Parts("memory://somewhere/answers")
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     parts.write(0, answered(0, 2), SPEC)
     parts.stop()
     other = Parts("memory://somewhere/answers")
@@ -105,7 +143,7 @@ class _Death(BaseException):
 
 def test_a_row_at_which_two_processes_died_is_given_up(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, False)
+    parts.describe(JOB, [], False)
     tried: list[list[int]] = []
 
     def work(some: Any) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import read_column
 from blip2_widget.jobs.answering import Row
-from blip2_widget.jobs.begin import files_of
+from blip2_widget.jobs.begin import files_of, is_read_there
 from blip2_widget.jobs.sources import Source, of_column
 from blip2_widget.run import Prompt
 
@@ -43,9 +43,21 @@ def test_a_columns_rows_travel_with_their_texts_and_whole_paths(
     assert [len(piece.read(())) for piece in source.pieces] == [3, 3, 1]
     assert [row.value for row in rows] == drawn[:7] == [row.address for row in rows]
     assert [row.texts for row in rows] == [("", f"is it {at}?") for at in range(7)]
-    others = of_column(read_column(drawn[:7]), ["", [f"is it {at}!" for at in range(7)]], 3)
-    again = of_column(read_column(drawn[:7]), ["", [f"is it {at}?" for at in range(7)]], 2)
-    assert source.fingerprint == again.fingerprint != others.fingerprint
+    monkeypatch.chdir(Path(drawn[0]).parent)
+    longer = of_column(
+        read_column([*names, drawn[7]]), ["", [f"is it {at}?" for at in range(8)]], 3
+    )
+    assert same(source, longer) == [True, True, False]
+    other = of_column(
+        read_column(names), ["", ["is it 0?", *[f"is it {at}!" for at in range(6)]]], 3
+    )
+    assert same(source, other) == [False, False, False]
+
+
+def same(one: Source, other: Source) -> list[bool]:
+    """Of each piece whether it is the same in both."""
+    pairs = zip(one.pieces, other.pieces, strict=False)
+    return [before.fingerprint == after.fingerprint for before, after in pairs]
 
 
 @pytest.fixture
@@ -59,7 +71,7 @@ def tables(tmp_path: Path, drawn: list[str]) -> str:
 
 def test_parquet_is_read_by_the_piece(tables: str, drawn: list[str]) -> None:
     source = files_of(tables, None, ASKED, 5)
-    assert source is not None and len(source) == 30
+    assert len(source) == 30
     assert [piece.rows for piece in source.pieces] == [5, 3, 5, 3, 4, 5, 3, 2]
     rows = read(source, ASKED)
     assert [row.value for row in rows] == drawn[:30]
@@ -74,8 +86,7 @@ def test_parquet_that_was_changed_is_another_input(tables: str, drawn: list[str]
     table = pa.table({"what": ["x"] * 10, "photo": drawn[40:50]})
     pq.write_table(table, tables.replace("*", "1"))
     after = files_of(tables, "photo", ASKED, 5)
-    assert before is not None and after is not None
-    assert before.fingerprint != after.fingerprint
+    assert same(before, after) == [True] * 5 + [False] * 2
 
 
 def test_a_column_that_is_none_is_told_with_one_that_is(tables: str) -> None:
@@ -102,13 +113,20 @@ def test_shards_are_read_by_the_sample(tmp_path: Path, drawn: list[str]) -> None
                 tar.addfile(member, io.BytesIO(text))
     prompts = [Prompt("x", "is it a {txt}?", "question")]
     source = files_of(f"{tmp_path}/shard-*.tar", None, prompts, 3)
-    assert source is not None and len(source) == 8
+    assert len(source) == 8
     rows = read(source, prompts)
     assert [row.value["bytes"] for row in rows] == [Path(p).read_bytes() for p in drawn[:8]]
     assert [row.texts for row in rows] == [(f"is it a thing {at % 4}?",) for at in range(8)]
+    for each in (0, 1):
+        with tarfile.open(tmp_path / f"shard-{each}.tar", "a") as tar:
+            tar.add(drawn[9], "part/last.png")
+        grown = files_of(f"{tmp_path}/shard-*.tar", None, prompts, 3)
+        assert (
+            same(source, grown) == [[True, False, False, False], [True, False, False, False]][each]
+        )
     assert rows[5].address == f"{tmp_path}/shard-1.tar/part/{Path(drawn[5]).stem}.png"
 
 
 def test_whatever_is_no_such_file_is_a_column(drawn: list[str]) -> None:
-    assert files_of(str(Path(drawn[0]).parent), None, ASKED, 5) is None
-    assert files_of(drawn, None, ASKED, 5) is None
+    assert not is_read_there(str(Path(drawn[0]).parent))
+    assert not is_read_there(drawn)
