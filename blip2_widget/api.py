@@ -22,6 +22,7 @@ from blip2_widget.model import (
     GenerationSettings,
     Located,
     Task,
+    Variant,
     locate,
     parse,
     preset_named,
@@ -34,6 +35,7 @@ from blip2_widget.run import (
     Fit,
     KeptVectors,
     Matching,
+    Means,
     Measure,
     Measured,
     Measuring,
@@ -998,23 +1000,17 @@ class Asking:
             self.column,
             prompts,
             texts,
-            title=title or self.column.name or "pictures",
-            located=located,
-            variant=plan.variant,
             better=plan.better,
             settings=settings,
             question_form=preset_named(self.how.preset).question,
-            manager=session.manager,
-            store=self.store,
-            worker=session.worker,
-            batch_size=self.batch_size,
             refresh=self.refresh,
             # What somebody else wrote is none of the choices, and no k answers.
             imports=self.imports and not settings.ranks and settings.k == 1,
-            limits=session.defaults.limits,
             rows=rows,
-            beside=beside.pictures if isinstance(beside, Run) else beside,
             choices_of=self._own_choices(settings.choices_of),
+            **self._means(
+                located, plan.variant, title, beside.pictures if isinstance(beside, Run) else beside
+            ),
         )
         if plan.refusal is not None and run.count_stored() < run.progress.total:
             raise plan.refusal
@@ -1038,21 +1034,27 @@ class Asking:
         # order and in what is near what, so all have to be of one variant.
         measure = make(located, plan.variant, self.store, refresh=self.refresh)
         measuring = Measuring(
-            self.column,
-            measure,
-            title=title or self.column.name or "pictures",
-            located=located,
-            variant=plan.variant,
-            manager=session.manager,
-            store=self.store,
-            worker=session.worker,
-            batch_size=self.batch_size,
-            limits=session.defaults.limits,
-            beside=beside,
+            self.column, measure, **self._means(located, plan.variant, title, beside)
         )
         if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
             raise plan.refusal
         return measuring, measure
+
+    def _means(
+        self, located: Located, variant: Variant, title: str | None, beside: Pictures | None
+    ) -> Means:
+        session = current()
+        return {
+            "title": title or self.column.name or "pictures",
+            "located": located,
+            "variant": variant,
+            "manager": session.manager,
+            "store": self.store,
+            "worker": session.worker,
+            "batch_size": self.batch_size,
+            "limits": session.defaults.limits,
+            "beside": beside,
+        }
 
     def mapping(
         self,
