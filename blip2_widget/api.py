@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blip2_widget.formats import Imported
-    from blip2_widget.jobs import Spec
+    from blip2_widget.jobs import Parts, Spec
     from blip2_widget.notebook.result import Result
 
 #: Seconds between looks at the interrupt while waiting.
@@ -206,15 +206,55 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
 
     The options are those of `ask`; what is asked in the gallery is asked by them, and no model is
     looked for before. Raises Blip2Error where there are no pictures.
+
+    `images` may be the folder of a job (`engine="ray"`), here or at an fsspec URL: what other
+    processes have answered there, and answer while it is looked at, without what they were told.
     """
+    from blip2_widget.jobs import find_job
     from blip2_widget.notebook.result import Result
 
+    parts = find_job(images)
+    if parts is not None:
+        return _explore_job(parts, title=title, **options)
     options.pop("start", None)  # there is nothing to start
     column, asking = _asking(images, **options)
     pictures = Pictures(column, asking.store, current().defaults.limits)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
     return Result(board, [asking])
+
+
+def _explore_job(
+    parts: Parts,
+    *,
+    title: str | None,
+    start: bool = True,
+    model: str | None = None,
+    variant: str | None = None,
+    **options: Any,
+) -> Result:
+    from blip2_widget.jobs import Watching
+    from blip2_widget.notebook.result import Result
+
+    for name in ("n", "sample", "frame"):
+        if options.pop(name, None) is not None:
+            raise Blip2Error(f"a job's folder is shown as it is; leave {name} out")
+    session = current()
+    job = Watching(
+        parts,
+        title=title or parts.folder,
+        store=session.store,
+        limits=session.defaults.limits,
+    )
+    # No line is known that says these rows.
+    options["expression"] = ""
+    _, asking = _asking(
+        job.column, model=model or job.model, variant=variant or job.wanted_variant, **options
+    )
+    board = Board(job.column, job.pictures, job.title)
+    board.add(job.start() if start else job)
+    # A program does not wait for what others may never end.
+    return Result(board.put_probabilities(), [asking], started=False)
 
 
 def compare(

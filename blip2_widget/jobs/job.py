@@ -1,6 +1,4 @@
-"""A run whose answers are made in pieces elsewhere and lie in a folder: to a gallery it is a run
-like any other, and of the folder it reads what is looked at.
-"""
+"""Prompts over the rows of a source that Ray answers, into a folder."""
 
 from __future__ import annotations
 
@@ -11,23 +9,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from typing import Any, Self, get_args
+from dataclasses import asdict, replace
+from typing import Any, Self
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import ErrorKind, ImageError
 from blip2_widget.jobs import on_ray
 from blip2_widget.jobs.answering import Spec
-from blip2_widget.jobs.parts import Counts as PartCounts
-from blip2_widget.jobs.parts import Parts, cell_of
+from blip2_widget.jobs.folder import Folder
+from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source
-from blip2_widget.model import Located
-from blip2_widget.run import Answerer, Cell, Counts, Pictures, Prompt, Run
+from blip2_widget.model import Located, kind_of
+from blip2_widget.run import Pictures, Progress, Prompt, Run, escaped
+from blip2_widget.texts import whole
 
 _log = logging.getLogger(__name__)
 
 
-class Job(Answerer):
+class Job(Folder):
     """Prompts over the rows of a source, answered by Ray into a folder. `start` begins it, or goes
     on with it; what is in the folder already is there at once."""
 
@@ -49,18 +47,14 @@ class Job(Answerer):
         super().__init__(source.column, title, located, spec.variant, pictures)
         self.prompts = list(spec.prompts)
         self.settings = spec.settings
-        self.parts = parts
         self._source = source
         self._spec = spec
         self._asks = ask
         self._wanted_variant = variant
         self._actors = actors
-        self._firsts = [piece.first for piece in source.pieces]
+        self._begins = [piece.first for piece in source.pieces]
         self._stop = threading.Event()
-        self._there: dict[int, PartCounts] = {}
-        self._asked: dict[tuple[int, int], Run] = {}
-        for number, counts in parts.all_counts().items():
-            self._take(number, counts)
+        self._look(parts)
 
     # --- for the person -------------------------------------------------------------------------
 
@@ -68,21 +62,39 @@ class Job(Answerer):
         self._begin(self._missing())
         return self
 
+    def wait(self, timeout: float | None = None) -> bool:
+        began = time.monotonic()
+        return super().wait(timeout) and all(
+            run.wait(None if timeout is None else max(timeout - time.monotonic() + began, 0))
+            for run in list(self._asked.values())
+        )
+
+    @property
+    def progress(self) -> Progress:
+        progress = super().progress
+        asked = [run.progress for run in list(self._asked.values()) if not run.has_ended]
+        if not asked or not self.has_ended:
+            return progress
+        return replace(progress, state=asked[0].state, note=asked[0].note)
+
     def cancel(self) -> None:
         """Stop: pieces that are under way are given up, and what they have computed is stored where
         it was computed."""
+        for run in list(self._asked.values()):
+            run.cancel()
         with self._lock:
             if self._finished.is_set() or self._state == "waiting":
                 return
             self._stop.set()
             self.parts.stop()
             self._end("cancelled")
-        for run in self._asked.values():
-            run.cancel()
         self._announce(range(len(self._source)))
 
     def retry(self, rows: Collection[int] | None = None) -> None:
         """Answer again what failed, on the given rows or on all, and what was never come to."""
+        for (row, _), run in list(self._asked.items()):
+            if rows is None or row in rows:
+                run.retry()
         wanted = None if rows is None else {self._piece_of(row) for row in rows}
         with self._lock:
             if not self._finished.is_set():
@@ -95,36 +107,13 @@ class Job(Answerer):
 
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture something else, in this process."""
-        run = self._asks(row, replace(self.prompts[prompt], text=text))
+        wanted = self.prompts[prompt]
+        asked = replace(wanted, text=escaped(whole(text).strip()), kind=kind_of(text, wanted.kind))
+        run = self._asks(row, asked)
         with self._lock:
             self._asked[row, prompt] = run
         run.subscribe(lambda _rows: self._announce([row]))
         self._announce([row])
-
-    def count_stored(self) -> int:
-        """How many answers there are already."""
-        return sum(counts.answered for counts in self._there.values())
-
-    def cell(self, row: int, prompt: int) -> Cell:
-        asked = self._asked.get((row, prompt))
-        if asked is not None:
-            return asked.cell(row, 0)
-        number = self._piece_of(row)
-        counts = self._there.get(number)
-        wanted = self.prompts[prompt]
-        if counts is None:
-            waits = self._state in ("waiting", "loading", "running")
-            return Cell(wanted.text, wanted.kind, "waiting" if waits else "cancelled")
-        try:
-            line = self.parts.line(number, (row - counts.first) * len(self.prompts) + prompt)
-        except Exception as error:  # whatever a damaged or removed file raises
-            message = f"part {number} of {self.parts.folder} cannot be read: {error}"
-            return Cell(
-                wanted.text, wanted.kind, "error", error=message[:300], error_kind="unreadable"
-            )
-        if line["image_key"]:
-            self.pictures.keys[row] = line["image_key"]
-        return cell_of(line)
 
     # --- on a thread of its own -----------------------------------------------------------------
 
@@ -153,7 +142,13 @@ class Job(Answerer):
             pieces = [(number, self._source.pieces[number]) for number in numbers]
             kept = [number for number in numbers if number in self._there]
             for number, counts in on_ray.run(self._spec, pieces, self.parts, plan, kept):
-                self._arrived(number, counts, f"{actors} actor{'s' if actors > 1 else ''}", stop)
+                read = self._read(number) or (number, counts, {})
+                with self._lock:
+                    self._arrived(*read)
+                    if not stop.is_set():
+                        self._state = "running"
+                        self._note = f"{actors} actor{'s' if actors > 1 else ''}"
+                self._announce(range(counts.first, counts.first + counts.rows))
                 if stop.is_set():
                     return
             with self._lock:
@@ -169,51 +164,19 @@ class Job(Answerer):
         finally:
             self._announce(())
 
-    def _arrived(self, number: int, counts: PartCounts, note: str, stop: threading.Event) -> None:
-        with self._lock:
-            before = self._there.get(number)
-            self.parts.forget(number)
-            self._take(number, counts)
-            if stop.is_set():
-                return
-            self._state, self._note = "running", note
-            if self._computing_since is None:
-                # What the first piece took is no measure: a model was loaded in it.
-                self._computing_since = time.monotonic()
-            else:
-                self._computed += counts.answered - (before.answered if before else 0)
-        self._announce(range(counts.first, counts.first + counts.rows))
-
-    def _take(self, number: int, counts: PartCounts) -> None:
-        self._there[number] = counts
-        for row in range(counts.first, counts.first + counts.rows) if counts.failed_rows else ():
-            self.pictures.errors.pop(row, None)
-        for row in counts.failed_rows:
-            cell = self.cell(row, 0)
-            if cell.error_kind in get_args(ErrorKind):
-                self.pictures.errors[row] = ImageError(cell.error_kind, cell.error or "")  # type: ignore[arg-type]
-
     # --- state ----------------------------------------------------------------------------------
 
     def _missing(self) -> list[int]:
-        return [number for number in range(len(self._firsts)) if number not in self._there]
+        return [number for number in range(len(self._begins)) if number not in self._there]
 
     def _piece_of(self, row: int) -> int:
-        return bisect.bisect_right(self._firsts, row) - 1
+        return bisect.bisect_right(self._begins, row) - 1
 
     def _say(self, note: str, stop: threading.Event) -> None:
         with self._lock:
             if not stop.is_set():
                 self._note = note
         self._announce(())
-
-    def _counts(self) -> Counts:
-        every = list(self._there.values())
-        total = len(self._source) * len(self.prompts)
-        failed = sum(each.failed for each in every)
-        done = sum(each.answered for each in every) + failed
-        cached = sum(each.cached for each in every)
-        return Counts(total, done, failed, cached, left=total - done)
 
     def _drop_what_is_left(self) -> None:
         self._stop.set()
@@ -238,7 +201,13 @@ def description(spec: Spec, source: Source, variant: str, rows: int) -> dict[str
         "rows": len(source),
         "input": _digest([piece.fingerprint for piece in source.pieces]),
     }
-    return {"fingerprint": _digest(told), **told}
+    # What else whoever looks at the answers has to know, and what makes no other answers of them.
+    beside = {
+        "column": source.column.name,
+        "checkpoint": asdict(spec.checkpoint),
+        "planned": asdict(spec.variant),
+    }
+    return {"fingerprint": _digest(told), **told, **beside}
 
 
 def _digest(told: Any) -> str:

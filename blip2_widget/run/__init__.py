@@ -2,7 +2,7 @@
 
 from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
 from blip2_widget.run.board import Board, Measured, compared, free_name
-from blip2_widget.run.cells import Cell, Progress, Prompt, RunState
+from blip2_widget.run.cells import Cell, CellField, Progress, Prompt, RunState
 from blip2_widget.run.chat import Chats, MakeRun, Turn
 from blip2_widget.run.choices import choices_in, column_of_choices, row_choices
 from blip2_widget.run.life import Answerer, Counts
@@ -28,6 +28,7 @@ __all__ = [
     "Answers",
     "Board",
     "Cell",
+    "CellField",
     "Chats",
     "Counts",
     "Embedding",

@@ -14,6 +14,8 @@ from blip2_widget.texts import whole
 #: `unasked` is a cell that its run leaves alone until a person asks it.
 State = Literal["waiting", "running", "done", "error", "cancelled", "unasked"]
 RunState = Literal["idle", "waiting", "loading", "running", "done", "cancelled", "failed"]
+#: What of a cell is read of all rows at once.
+CellField = Literal["answer", "state", "logprob"]
 Counted = Literal["answers", "pictures", "answers and pictures"]
 
 

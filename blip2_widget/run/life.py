@@ -6,13 +6,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple, Self
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, NamedTuple, Self
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column
 from blip2_widget.model import GenerationSettings, Located, Variant
-from blip2_widget.run.cells import Cell, Progress, Prompt, RunState
+from blip2_widget.run.cells import Cell, CellField, Progress, Prompt, RunState
 from blip2_widget.run.pictures import Pictures
 
 #: Called with the numbers of the rows that changed, from whichever thread changed them.
@@ -162,6 +162,15 @@ class Answerer(Life):
         """What was asked of a row under a prompt, and what came of it, now."""
         raise NotImplementedError
 
+    def each(self, field: CellField, prompt: int) -> Iterator[Any]:
+        """That field of every row's cell under a prompt, in order."""
+        return (getattr(self.cell(row, prompt), field) for row in range(len(self.column.values)))
+
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture anew, ahead of everything that is queued."""
         raise NotImplementedError
+
+    def find(self, keys: Collection[str]) -> list[int]:
+        """Learn which rows hold these pictures, where their keys lie with the answers; returns
+        those that were not known before."""
+        return []
