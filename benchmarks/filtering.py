@@ -9,7 +9,7 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,9 @@ class _Rows:
 
     def cell(self, row: int, prompt: int) -> _Cell:
         return self.cells[row]
+
+    def each(self, field: str, prompt: int) -> Iterator[Any]:
+        return (getattr(cell, field) for cell in self.cells)
 
     def review(self, row: int, prompt: int) -> None:
         return None

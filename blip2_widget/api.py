@@ -22,6 +22,7 @@ from blip2_widget.model import (
     GenerationSettings,
     Located,
     Task,
+    Variant,
     locate,
     parse,
     preset_named,
@@ -34,6 +35,7 @@ from blip2_widget.run import (
     Fit,
     KeptVectors,
     Matching,
+    Means,
     Measure,
     Measured,
     Measuring,
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blip2_widget.formats import Imported
-    from blip2_widget.jobs import Spec
+    from blip2_widget.jobs import Parts, Spec
     from blip2_widget.notebook.result import Result
 
 #: Seconds between looks at the interrupt while waiting.
@@ -204,15 +206,55 @@ def explore(images: Any, *, title: str | None = None, **options: Any) -> Result:
 
     The options are those of `ask`; what is asked in the gallery is asked by them, and no model is
     looked for before. Raises Blip2Error where there are no pictures.
+
+    `images` may be the folder of a job (`engine="ray"`), here or at an fsspec URL: what other
+    processes have answered there, and answer while it is looked at, without what they were told.
     """
+    from blip2_widget.jobs import find_job
     from blip2_widget.notebook.result import Result
 
+    parts = find_job(images)
+    if parts is not None:
+        return _explore_job(parts, title=title, **options)
     options.pop("start", None)  # there is nothing to start
     column, asking = _asking(images, **options)
     pictures = Pictures(column, asking.store, current().defaults.limits)
     pictures.learns = True
     board = Board(column, pictures, title or column.name or "pictures")
     return Result(board, [asking])
+
+
+def _explore_job(
+    parts: Parts,
+    *,
+    title: str | None,
+    start: bool = True,
+    model: str | None = None,
+    variant: str | None = None,
+    **options: Any,
+) -> Result:
+    from blip2_widget.jobs import Watching
+    from blip2_widget.notebook.result import Result
+
+    for name in ("n", "sample", "frame"):
+        if options.pop(name, None) is not None:
+            raise Blip2Error(f"a job's folder is shown as it is; leave {name} out")
+    session = current()
+    job = Watching(
+        parts,
+        title=title or parts.folder,
+        store=session.store,
+        limits=session.defaults.limits,
+    )
+    # No line is known that says these rows.
+    options["expression"] = ""
+    _, asking = _asking(
+        job.column, model=model or job.model, variant=variant or job.wanted_variant, **options
+    )
+    board = Board(job.column, job.pictures, job.title)
+    board.add(job.start() if start else job)
+    # A program does not wait for what others may never end.
+    return Result(board.put_probabilities(), [asking], started=False)
 
 
 def compare(
@@ -998,23 +1040,17 @@ class Asking:
             self.column,
             prompts,
             texts,
-            title=title or self.column.name or "pictures",
-            located=located,
-            variant=plan.variant,
             better=plan.better,
             settings=settings,
             question_form=preset_named(self.how.preset).question,
-            manager=session.manager,
-            store=self.store,
-            worker=session.worker,
-            batch_size=self.batch_size,
             refresh=self.refresh,
             # What somebody else wrote is none of the choices, and no k answers.
             imports=self.imports and not settings.ranks and settings.k == 1,
-            limits=session.defaults.limits,
             rows=rows,
-            beside=beside.pictures if isinstance(beside, Run) else beside,
             choices_of=self._own_choices(settings.choices_of),
+            **self._means(
+                located, plan.variant, title, beside.pictures if isinstance(beside, Run) else beside
+            ),
         )
         if plan.refusal is not None and run.count_stored() < run.progress.total:
             raise plan.refusal
@@ -1038,21 +1074,27 @@ class Asking:
         # order and in what is near what, so all have to be of one variant.
         measure = make(located, plan.variant, self.store, refresh=self.refresh)
         measuring = Measuring(
-            self.column,
-            measure,
-            title=title or self.column.name or "pictures",
-            located=located,
-            variant=plan.variant,
-            manager=session.manager,
-            store=self.store,
-            worker=session.worker,
-            batch_size=self.batch_size,
-            limits=session.defaults.limits,
-            beside=beside,
+            self.column, measure, **self._means(located, plan.variant, title, beside)
         )
         if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
             raise plan.refusal
         return measuring, measure
+
+    def _means(
+        self, located: Located, variant: Variant, title: str | None, beside: Pictures | None
+    ) -> Means:
+        session = current()
+        return {
+            "title": title or self.column.name or "pictures",
+            "located": located,
+            "variant": variant,
+            "manager": session.manager,
+            "store": self.store,
+            "worker": session.worker,
+            "batch_size": self.batch_size,
+            "limits": session.defaults.limits,
+            "beside": beside,
+        }
 
     def mapping(
         self,

@@ -210,9 +210,14 @@ class Answering:
         def settle(want: Wanted, answer: Answer | StoredAnswer, cached: bool, at: float) -> None:
             choices, others = several(answer, want.choices)
             for cell in wanted[want]:
-                cell.state, cell.answer, cell.logprob = "done", answer.text, answer.logprob
-                cell.cached, cell.answered_at = cached, at
-                cell.choices, cell.alternatives = choices, others
+                cell.settle(
+                    answer.text,
+                    answer.logprob,
+                    cached=cached,
+                    at=at,
+                    choices=choices,
+                    alternatives=others,
+                )
 
         def settle_all(answers: Mapping[Wanted, Answer]) -> None:
             for want, answer in answers.items():
@@ -240,4 +245,4 @@ class Answering:
 def _fail(cells: Iterable[Cell], error: Exception) -> None:
     message, kind = failure(error)
     for cell in cells:
-        cell.state, cell.error, cell.error_kind = "error", " ".join(message.split()), kind
+        cell.fail(message, kind)

@@ -1,6 +1,4 @@
-"""A run whose answers are made in pieces elsewhere and lie in a folder: to a gallery it is a run
-like any other, and of the folder it reads what is looked at.
-"""
+"""Prompts over the rows of a source that Ray answers, into a folder."""
 
 from __future__ import annotations
 
@@ -10,26 +8,24 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, get_args
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Self
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import ErrorKind, ImageError
 from blip2_widget.jobs import on_ray
 from blip2_widget.jobs.answering import Spec
-from blip2_widget.jobs.parts import Counts, Parts, cell_of
+from blip2_widget.jobs.folder import Folder
+from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source
-from blip2_widget.model import GenerationSettings, Located, Variant
-from blip2_widget.run import Cell, Pictures, Progress, Prompt, Run, RunState
+from blip2_widget.model import Located, kind_of
+from blip2_widget.run import Pictures, Progress, Prompt, Run, escaped
+from blip2_widget.texts import whole
 
 _log = logging.getLogger(__name__)
 
-#: Called with the numbers of the rows that changed, from whichever thread changed them.
-Listener = Callable[[Iterable[int]], None]
 
-
-class Job:
+class Job(Folder):
     """Prompts over the rows of a source, answered by Ray into a folder. `start` begins it, or goes
     on with it; what is in the folder already is there at once."""
 
@@ -48,80 +44,62 @@ class Job:
     ) -> None:
         """`ask` starts a run that asks one row something else, in this process. `variant` is a
         name, or "auto" for what the cluster's machines can hold."""
-        self.column = source.column
+        super().__init__(source.column, title, located, spec.variant, pictures)
         self.prompts = list(spec.prompts)
-        self.title = title
-        self.located = located
-        self.pictures = pictures
-        self.parts = parts
+        self.settings = spec.settings
         self._source = source
         self._spec = spec
         self._asks = ask
         self._wanted_variant = variant
         self._actors = actors
-        self._firsts = [piece.first for piece in source.pieces]
-        self._lock = threading.RLock()
-        self._finished = threading.Event()
+        self._begins = [piece.first for piece in source.pieces]
         self._stop = threading.Event()
-        self._counts: dict[int, Counts] = {}
-        self._asked: dict[tuple[int, int], Run] = {}
-        self._listeners: list[Listener] = []
-        self._state: RunState = "waiting"
-        self._note = ""
-        self._failure: Blip2Error | None = None
-        self._computed = 0
-        self._started = time.monotonic()
-        self._computing_since: float | None = None
-        self._took: float | None = None
-        for number, counts in parts.all_counts().items():
-            self._take(number, counts)
+        self._look(parts)
 
     # --- for the person -------------------------------------------------------------------------
 
-    @property
-    def variant(self) -> Variant:
-        """What answers; until the cluster was looked at, what would here."""
-        return self._spec.variant
-
-    @property
-    def settings(self) -> GenerationSettings:
-        return self._spec.settings
-
-    def start(self) -> Job:
-        """Answer what no part has yet."""
+    def start(self) -> Self:
         self._begin(self._missing())
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is left to do; False after `timeout` seconds.
+        began = time.monotonic()
+        return super().wait(timeout) and all(
+            run.wait(None if timeout is None else max(timeout - time.monotonic() + began, 0))
+            for run in list(self._asked.values())
+        )
 
-        Raises the Blip2Error that stopped the job, if one did.
-        """
-        finished = self._finished.wait(timeout)
-        if self._failure is not None:
-            raise self._failure
-        return finished
+    @property
+    def progress(self) -> Progress:
+        progress = super().progress
+        asked = [run.progress for run in list(self._asked.values()) if not run.has_ended]
+        if not asked or not self.has_ended:
+            return progress
+        return replace(progress, state=asked[0].state, note=asked[0].note)
 
     def cancel(self) -> None:
         """Stop: pieces that are under way are given up, and what they have computed is stored where
         it was computed."""
+        for run in list(self._asked.values()):
+            run.cancel()
         with self._lock:
             if self._finished.is_set() or self._state == "waiting":
                 return
             self._stop.set()
             self.parts.stop()
             self._end("cancelled")
-        for run in self._asked.values():
-            run.cancel()
         self._announce(range(len(self._source)))
 
     def retry(self, rows: Collection[int] | None = None) -> None:
         """Answer again what failed, on the given rows or on all, and what was never come to."""
+        for (row, _), run in list(self._asked.items()):
+            if rows is None or row in rows:
+                run.retry()
         wanted = None if rows is None else {self._piece_of(row) for row in rows}
         with self._lock:
             if not self._finished.is_set():
                 return
-            failed = {number for number, counts in self._counts.items() if counts.failed}
+            failed = {number for number, counts in self._there.items() if counts.failed}
             missing = set(self._missing())
             chosen = (failed | missing) if wanted is None else (failed | missing) & wanted
         if chosen:
@@ -129,81 +107,19 @@ class Job:
 
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture something else, in this process."""
-        run = self._asks(row, replace(self.prompts[prompt], text=text))
+        wanted = self.prompts[prompt]
+        asked = replace(wanted, text=escaped(whole(text).strip()), kind=kind_of(text, wanted.kind))
+        run = self._asks(row, asked)
         with self._lock:
             self._asked[row, prompt] = run
         run.subscribe(lambda _rows: self._announce([row]))
         self._announce([row])
 
-    def count_stored(self) -> int:
-        """How many answers there are already."""
-        return sum(counts.answered for counts in self._counts.values())
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call `listener` whenever rows change, or with no rows when only the progress does."""
-        self._listeners.append(listener)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing is left to do, or it was stopped."""
-        return self._finished.is_set()
-
-    def cell(self, row: int, prompt: int) -> Cell:
-        """What was asked of a row under a prompt, and what came of it, now."""
-        asked = self._asked.get((row, prompt))
-        if asked is not None:
-            return asked.cell(row, 0)
-        number = self._piece_of(row)
-        counts = self._counts.get(number)
-        wanted = self.prompts[prompt]
-        if counts is None:
-            waits = self._state in ("waiting", "loading", "running")
-            return Cell(wanted.text, wanted.kind, "waiting" if waits else "cancelled")
-        try:
-            line = self.parts.line(number, (row - counts.first) * len(self.prompts) + prompt)
-        except Exception as error:  # whatever a damaged or removed file raises
-            message = f"part {number} of {self.parts.folder} cannot be read: {error}"
-            return Cell(
-                wanted.text, wanted.kind, "error", error=message[:300], error_kind="unreadable"
-            )
-        if line["image_key"]:
-            self.pictures.keys[row] = line["image_key"]
-        return cell_of(line)
-
-    @property
-    def progress(self) -> Progress:
-        """How far the job is, now."""
-        with self._lock:
-            every = list(self._counts.values())
-            done = sum(counts.answered + counts.failed for counts in every)
-            total = len(self._source) * len(self.prompts)
-            seconds = time.monotonic() - self._started if self._took is None else self._took
-            rate = None
-            if self._computing_since is not None and self._computed:
-                rate = self._computed / max(self._started + seconds - self._computing_since, 1e-6)
-            left = total - done
-            return Progress(
-                state=self._state,
-                note=self._note,
-                done=done,
-                total=total,
-                failed=sum(counts.failed for counts in every),
-                cached=sum(counts.cached for counts in every),
-                rate=rate,
-                seconds_left=left / rate if rate and self._state == "running" else None,
-                seconds=seconds,
-                model=self.located.checkpoint.label,
-                variant=self.variant.name,
-            )
-
     # --- on a thread of its own -----------------------------------------------------------------
 
     def _begin(self, numbers: Sequence[int]) -> None:
         with self._lock:
-            self._started, self._took = time.monotonic() - (self._took or 0.0), None
-            self._computing_since, self._computed = None, 0
-            self._failure, self._note = None, ""
-            self._finished.clear()
+            self._go_on()
             self._stop = stop = threading.Event()
             if not numbers:
                 self._end("done")
@@ -219,57 +135,42 @@ class Job:
             self._say("starting Ray", stop)
             plan = on_ray.plan(self.located, self._wanted_variant, self._actors)
             self._spec = replace(self._spec, variant=plan.variant)
+            self.variant = plan.variant
             actors = min(plan.actors, len(numbers))
             self._say(f"loading {self.located.checkpoint.label} · {plan.variant.name}", stop)
             self.parts.go()
             pieces = [(number, self._source.pieces[number]) for number in numbers]
-            kept = [number for number in numbers if number in self._counts]
+            kept = [number for number in numbers if number in self._there]
             for number, counts in on_ray.run(self._spec, pieces, self.parts, plan, kept):
-                self._arrived(number, counts, f"{actors} actor{'s' if actors > 1 else ''}", stop)
+                read = self._read(number) or (number, counts, {})
+                with self._lock:
+                    self._arrived(*read)
+                    if not stop.is_set():
+                        self._state = "running"
+                        self._note = f"{actors} actor{'s' if actors > 1 else ''}"
+                self._announce(range(counts.first, counts.first + counts.rows))
                 if stop.is_set():
                     return
             with self._lock:
                 if not stop.is_set():
                     self._end("done")
-        except Blip2Error as error:
-            self._fail(error, stop)
         except Exception as error:
-            _log.exception("a job failed")
-            self._fail(Blip2Error(f"the job stopped: {type(error).__name__}: {error}"), stop)
+            if not isinstance(error, Blip2Error):
+                _log.exception("a job failed")
+                error = Blip2Error(f"the job stopped: {type(error).__name__}: {error}")
+            with self._lock:
+                if not stop.is_set():
+                    self._fail(error)
         finally:
             self._announce(())
-
-    def _arrived(self, number: int, counts: Counts, note: str, stop: threading.Event) -> None:
-        with self._lock:
-            before = self._counts.get(number)
-            self.parts.forget(number)
-            self._take(number, counts)
-            if stop.is_set():
-                return
-            self._state, self._note = "running", note
-            if self._computing_since is None:
-                # What the first piece took is no measure: a model was loaded in it.
-                self._computing_since = time.monotonic()
-            else:
-                self._computed += counts.answered - (before.answered if before else 0)
-        self._announce(range(counts.first, counts.first + counts.rows))
-
-    def _take(self, number: int, counts: Counts) -> None:
-        self._counts[number] = counts
-        for row in range(counts.first, counts.first + counts.rows) if counts.failed_rows else ():
-            self.pictures.errors.pop(row, None)
-        for row in counts.failed_rows:
-            cell = self.cell(row, 0)
-            if cell.error_kind in get_args(ErrorKind):
-                self.pictures.errors[row] = ImageError(cell.error_kind, cell.error or "")  # type: ignore[arg-type]
 
     # --- state ----------------------------------------------------------------------------------
 
     def _missing(self) -> list[int]:
-        return [number for number in range(len(self._firsts)) if number not in self._counts]
+        return [number for number in range(len(self._begins)) if number not in self._there]
 
     def _piece_of(self, row: int) -> int:
-        return bisect.bisect_right(self._firsts, row) - 1
+        return bisect.bisect_right(self._begins, row) - 1
 
     def _say(self, note: str, stop: threading.Event) -> None:
         with self._lock:
@@ -277,25 +178,8 @@ class Job:
                 self._note = note
         self._announce(())
 
-    def _fail(self, error: Blip2Error, stop: threading.Event) -> None:
-        with self._lock:
-            if stop.is_set():
-                return
-            self._failure = error
-            self._end("failed", str(error))
-        self._announce(range(len(self._source)))
-
-    def _end(self, state: RunState, note: str = "") -> None:
-        self._state, self._note = state, note
-        self._took = time.monotonic() - self._started
-        self._finished.set()
-
-    def _announce(self, rows: Iterable[int]) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(rows)
-            except Exception:  # one that shows the job must not end it
-                _log.exception("a listener failed")
+    def _drop_what_is_left(self) -> None:
+        self._stop.set()
 
 
 def description(spec: Spec, source: Source, variant: str, rows: int) -> dict[str, Any]:
@@ -317,7 +201,13 @@ def description(spec: Spec, source: Source, variant: str, rows: int) -> dict[str
         "rows": len(source),
         "input": _digest([piece.fingerprint for piece in source.pieces]),
     }
-    return {"fingerprint": _digest(told), **told}
+    # What else whoever looks at the answers has to know, and what makes no other answers of them.
+    beside = {
+        "column": source.column.name,
+        "checkpoint": asdict(spec.checkpoint),
+        "planned": asdict(spec.variant),
+    }
+    return {"fingerprint": _digest(told), **told, **beside}
 
 
 def _digest(told: Any) -> str:

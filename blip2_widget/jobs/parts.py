@@ -33,7 +33,8 @@ _MORE: Final[dict[str, Kind]] = {
     "alternatives": "text",
     "thumbnail": "bytes",
 }
-_DESCRIPTION = "_job.json"
+#: The file that says what the answers are answers to.
+DESCRIPTION = "_job.json"
 #: Who works on the job stops once this is there.
 _STOP = "_stop"
 #: How a part is called whose piece is another by now, until it is written again.
@@ -42,6 +43,11 @@ _EARLIER = "_earlier"
 _INPUT = "_input"
 #: Where a part says how many of what it holds.
 _COUNTS = b"blip2_widget"
+#: What is read of a part that is looked at: thumbnails are many times as large.
+_LOOKED_AT = (
+    *("picture", "prompt", "kind", "model_answer", "state", "error", "logprob", "variant"),
+    *("answered_at", "image_key", "error_kind", "choices", "alternatives"),
+)
 #: Parts that stay in memory while they are looked at.
 _KEPT = 8
 #: Parts whose ends are read at a time: most of it is waiting, of a store of objects.
@@ -74,7 +80,8 @@ class Parts:
         self.folder = str(folder)
         self._files, self._path = url_to_fs(str(folder))
         self._lock = threading.Lock()
-        self._tables: OrderedDict[int, Any] = OrderedDict()
+        #: Lines of parts that are looked at, by the part and the columns.
+        self._kept: OrderedDict[tuple[int, tuple[str, ...]], list[dict[str, Any]]] = OrderedDict()
 
     # --- the job's description ------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class Parts:
                 "write --overwrite to replace them"
             )
         kept = self._sifted(pieces) if asks_same else set()
-        for name in set(self._listed()) - kept - {_DESCRIPTION}:
+        for name in set(self._listed()) - kept - {DESCRIPTION}:
             self._files.rm_file(f"{self._path}/{name}")
         self.make()
         self._write(self._place(None), json.dumps(job, ensure_ascii=False, indent=1).encode())
@@ -134,11 +141,14 @@ class Parts:
         return kept
 
     def description(self) -> dict[str, Any] | None:
-        """What the folder's answers are answers to; None where it holds no job."""
+        """What the folder's answers are answers to; None where it holds no job. Raises Blip2Error
+        where that cannot be read."""
         try:
             job: dict[str, Any] = json.loads(self._files.cat_file(self._place(None)))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise Blip2Error(f"{self.folder}/{DESCRIPTION} is damaged: {error}") from None
         return job
 
     # --- notes to whoever works on the job ------------------------------------------------------
@@ -179,8 +189,18 @@ class Parts:
 
     def numbers(self) -> list[int]:
         """The numbers of the parts that are there."""
-        names = [name for name in self._listed() if name.startswith("part-")]
-        return sorted(int(name[5:13]) for name in names if name.endswith(".parquet"))
+        return sorted(self.versions())
+
+    def versions(self) -> dict[int, str]:
+        """The parts that are there by number, each with what is another once it is written anew."""
+        self._files.invalidate_cache()
+        found = {}
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for each in self._files.ls(self._path, detail=True):
+                name = Path(each["name"]).name
+                if name.startswith("part-") and name.endswith(".parquet"):
+                    found[int(name[5:13])] = repr(each)
+        return found
 
     def write(
         self, number: int, answered: Sequence[Answered], spec: Spec, piece: str = ""
@@ -225,13 +245,22 @@ class Parts:
         return Counts(**told | {"failed_rows": tuple(told["failed_rows"])})
 
     def line(self, number: int, at: int) -> dict[str, Any]:
-        """A line of a part."""
-        found: dict[str, Any] = self._table(number).slice(at, 1).to_pylist()[0]
+        """A line of a part, all but its thumbnail and what is the same on all lines."""
+        return self._kept_lines(number, _LOOKED_AT)[at]
+
+    def thumbnail(self, number: int, at: int) -> bytes | None:
+        """What a part keeps of the picture of the row that begins at a line."""
+        found: bytes | None = self._kept_lines(number, ("thumbnail",))[at]["thumbnail"]
         return found
+
+    def column(self, number: int, name: str) -> list[Any]:
+        """One column of a part, of which nothing else is read, and which is not kept."""
+        values: list[Any] = self._read(self._place(number), [name]).column(name).to_pylist()
+        return values
 
     def answered(self, number: int, prompts: int) -> list[Answered]:
         """A part's rows, of so many cells each."""
-        return _rows(self._table(number), prompts)
+        return _rows(self._read(self._place(number)), prompts)
 
     def earlier(self, number: int, prompts: int) -> list[Answered]:
         """The rows that a part had before its piece became another, none where there were none."""
@@ -243,25 +272,26 @@ class Parts:
     def forget(self, number: int) -> None:
         """The part may be another by now."""
         with self._lock:
-            self._tables.pop(number, None)
+            for columns in (_LOOKED_AT, ("thumbnail",)):
+                self._kept.pop((number, columns), None)
 
-    def _table(self, number: int) -> Any:
+    def _kept_lines(self, number: int, columns: tuple[str, ...]) -> list[dict[str, Any]]:
         with self._lock:
-            if number in self._tables:
-                self._tables.move_to_end(number)
-                return self._tables[number]
-        table = self._read(self._place(number))
+            if (number, columns) in self._kept:
+                self._kept.move_to_end((number, columns))
+                return self._kept[number, columns]
+        lines: list[dict[str, Any]] = self._read(self._place(number), columns).to_pylist()
         with self._lock:
-            self._tables[number] = table
-            while len(self._tables) > _KEPT:
-                self._tables.popitem(last=False)
-        return table
+            self._kept[number, columns] = lines
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return lines
 
-    def _read(self, place: str) -> Any:
+    def _read(self, place: str, columns: Sequence[str] | None = None) -> Any:
         import pyarrow.parquet as pq
 
         with self._files.open(place, "rb") as file:
-            return pq.read_table(file)
+            return pq.read_table(file, columns=columns and list(columns), use_threads=False)
 
     def _listed(self) -> list[str]:
         self._files.invalidate_cache()
@@ -272,7 +302,7 @@ class Parts:
         return [name for name in (Path(path).name for path in listed) if name != _INPUT]
 
     def _place(self, number: int | None) -> str:
-        name = _DESCRIPTION if number is None else _name(number)
+        name = DESCRIPTION if number is None else _name(number)
         return f"{self._path}/{name}"
 
     def _write(self, place: str, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blip2_widget.notebook.line import MEASURES, options_written
-from blip2_widget.run import Cell, Chats, Measured, Prompt, escaped, quoted
+from blip2_widget.run import Cell, Chats, Measured, Prompt, columns_in, escaped, quoted
 
 if TYPE_CHECKING:
     from blip2_widget.api import Asking
@@ -18,7 +18,9 @@ _OF_ROWS = ("n", "sample", "on_error")
 def answer_line(asking: Asking, prompt: Prompt, cell: Cell, row: int) -> str:
     """The line that asks all rows what was asked of this one under a prompt."""
     # What a person has asked one row in the prompt's place is no template.
-    is_own = asking.text(prompt, row) != cell.prompt
+    # Where there is no frame nobody knows what the template says here.
+    has_frame = asking.column.frame is not None or not columns_in(prompt.text)
+    is_own = has_frame and asking.text(prompt, row) != cell.prompt
     text = escaped(cell.prompt) if is_own else prompt.text
     words = ["%blip2", "caption" if cell.kind == "caption" else "ask", _target(asking)]
     words += [quoted(text)] if text else []

@@ -146,6 +146,7 @@ class Gallery(anywidget.AnyWidget):
         self._show_what_is_wanted()
         board.subscribe(self._rows_changed)
         self._rows_changed(())  # what changed while this was being made
+        self._later(lambda: self._rows_changed(self._reviews.find(board)), self._searcher)
         if board.comparing:
             self._later(self._count_agreement, self._searcher)
 

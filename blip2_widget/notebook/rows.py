@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from operator import itemgetter
 from typing import Any
 
-from blip2_widget.run import Board, Cell, Prompt, ReviewOf
+from blip2_widget.run import Board, Cell, CellField, Prompt, ReviewOf
 from blip2_widget.store import Review
 
 #: The most choices, alternatives and references that the page is sent of an answer.
@@ -30,6 +30,9 @@ class Rows:
 
     def cell(self, row: int, prompt: int) -> Cell:
         return self._board.cell(row, prompt)
+
+    def each(self, field: CellField, prompt: int) -> Iterator[Any]:
+        return self._board.each(field, prompt)
 
     def picture_error(self, row: int) -> str | None:
         error = self._board.pictures.errors.get(row)

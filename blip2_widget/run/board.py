@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, column_names
-from blip2_widget.model import GenerationSettings, Located, Variant
-from blip2_widget.run.cells import Cell, Counted, Progress, Prompt
+from blip2_widget.run.cells import Cell, CellField, Counted, Progress, Prompt
+from blip2_widget.run.life import Answerer, Life, Listener
 from blip2_widget.run.measuring import Measuring
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.projecting import Projecting
-from blip2_widget.run.work import Listener
 
 #: What a column of pictures that nothing was asked about says of itself.
 _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
@@ -24,29 +23,6 @@ _NOTHING_ASKED = Progress("idle", "", 0, 0, 0, 0, None, None, None, "", "")
 _MOST_CHOICES = 12
 #: Of several runs' states, the one that counts for all.
 _BY_WEIGHT = ("running", "loading", "waiting", "failed", "cancelled", "done")
-
-
-class Answerer(Protocol):
-    """What answers prompts over a column's rows: a run in this process, or one elsewhere that is
-    told of here. What it does is said by `Run`."""
-
-    prompts: list[Prompt]
-    located: Located
-
-    @property
-    def variant(self) -> Variant: ...
-    @property
-    def settings(self) -> GenerationSettings: ...
-    @property
-    def progress(self) -> Progress: ...
-    def start(self) -> Any: ...
-    def cell(self, row: int, prompt: int) -> Cell: ...
-    def ask(self, row: int, prompt: int, text: str) -> None: ...
-    def retry(self, rows: Collection[int] | None = None) -> None: ...
-    def cancel(self) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
-    def count_stored(self) -> int: ...
-    def subscribe(self, listener: Listener) -> None: ...
 
 
 class Measured(NamedTuple):
@@ -88,7 +64,7 @@ class Board:
         self.found: Callable[[], Sequence[int]] | None = None
         #: Where the pictures lie on a map, and the pass that finds it; None where nobody asked.
         self.map: tuple[Measuring, Projecting] | None = None
-        self.runs: list[Answerer | Measuring] = []
+        self.runs: list[Life] = []
         self._places: list[tuple[Answerer, int]] = []
         self._listeners: list[Listener] = []
 
@@ -167,9 +143,19 @@ class Board:
         run, at = self._places[prompt]
         return run.cell(row, at)
 
+    def each(self, field: CellField, prompt: int) -> Iterator[Any]:
+        """That field of every row's cell under a prompt, in order."""
+        run, at = self._places[prompt]
+        return run.each(field, at)
+
     def cells(self, row: int) -> list[Cell]:
         """A row's cells, in the order of `prompts`."""
         return [run.cell(row, at) for run, at in self._places]
+
+    def find(self, keys: Collection[str]) -> list[int]:
+        """The rows that hold these pictures, of those whose keys were not known before."""
+        runs = dict.fromkeys(run for run, _ in self._places) if keys else ()
+        return [row for run in runs for row in run.find(keys)]
 
     def ask(self, row: int, prompt: int, text: str) -> None:
         """Ask one picture anew, ahead of everything that is queued."""
@@ -177,12 +163,22 @@ class Board:
         run.ask(row, at, text)
 
     def retry(self, rows: Collection[int] | None = None) -> None:
-        """Ask again what failed or was cancelled, on the given rows or on all."""
+        """Ask again what failed or was cancelled, on the given rows or on all. Raises Blip2Error
+        where some of it cannot be asked here."""
         broken = self.pictures.errors
-        for row in list(broken) if rows is None else broken.keys() & set(rows):
+        some = list(broken.items())
+        kept = {row: error for row, error in some if rows is None or row in rows}
+        for row in kept:
             broken.pop(row, None)
+        refusal = None
         for run in self.runs:
-            run.retry(rows)
+            try:
+                run.retry(rows)
+            except Blip2Error as error:
+                refusal = error
+        if refusal is not None:
+            broken.update(kept)
+            raise refusal
 
     def cancel(self) -> None:
         """Stop all runs; answers that are there stay."""
@@ -247,7 +243,7 @@ class Board:
     def _probability(self, prompt: int, choice: str, row: int) -> float | None:
         return dict(self.cell(row, prompt).choices).get(choice)
 
-    def _join(self, run: Answerer | Measuring) -> None:
+    def _join(self, run: Life) -> None:
         self.runs.append(run)
         run.subscribe(self._announce)
         self._announce(range(len(self)))

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from blip2_widget.model import Kind, kind_of
 from blip2_widget.texts import whole
@@ -14,6 +14,8 @@ from blip2_widget.texts import whole
 #: `unasked` is a cell that its run leaves alone until a person asks it.
 State = Literal["waiting", "running", "done", "error", "cancelled", "unasked"]
 RunState = Literal["idle", "waiting", "loading", "running", "done", "cancelled", "failed"]
+#: What of a cell is read of all rows at once.
+CellField = Literal["answer", "state", "logprob"]
 Counted = Literal["answers", "pictures", "answers and pictures"]
 
 
@@ -59,6 +61,30 @@ class Cell:
     edition: int = 0
     choices: tuple[tuple[str, float], ...] = ()
     alternatives: tuple[tuple[str, float], ...] = ()
+
+    def settle(
+        self,
+        text: str,
+        logprob: float | None,
+        *,
+        cached: bool,
+        at: float | None = None,
+        source: str | None = None,
+        model: str | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        choices: tuple[tuple[str, float], ...] = (),
+        alternatives: tuple[tuple[str, float], ...] = (),
+    ) -> None:
+        """Take the answer, which was computed `at` that time."""
+        self.state, self.answer, self.logprob, self.cached = "done", text, logprob, cached
+        self.answered_at, self.source, self.model = at, source, model
+        self.revision, self.variant = revision, variant
+        self.choices, self.alternatives = choices, alternatives
+
+    def fail(self, message: str, kind: str) -> None:
+        """Take the reason why there is no answer, in one line."""
+        self.state, self.error, self.error_kind = "error", " ".join(message.split()), kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,28 +175,14 @@ class CellGrid:
                 self._own(task).partial = text
 
     def answer(
-        self,
-        task: Task,
-        text: str,
-        logprob: float | None,
-        *,
-        cached: bool,
-        at: float | None = None,
-        source: str | None = None,
-        model: str | None = None,
-        revision: str | None = None,
-        variant: str | None = None,
-        choices: tuple[tuple[str, float], ...] = (),
-        alternatives: tuple[tuple[str, float], ...] = (),
+        self, task: Task, text: str, logprob: float | None, *, cached: bool, **more: Any
     ) -> None:
+        """Take an answer, with what `Cell.settle` knows of it."""
         with self.lock:
             if self.is_open(task):
                 cell = self._own(task)
                 self._move(cell, "done")
-                cell.answer, cell.logprob, cell.cached = text, logprob, cached
-                cell.answered_at, cell.source, cell.model = at, source, model
-                cell.revision, cell.variant = revision, variant
-                cell.choices, cell.alternatives = choices, alternatives
+                cell.settle(text, logprob, cached=cached, **more)
                 self.cached += cached
 
     def fail(self, task: Task, message: str, kind: str) -> None:
@@ -178,7 +190,7 @@ class CellGrid:
             if self.is_open(task):
                 cell = self._own(task)
                 self._move(cell, "error")
-                cell.error, cell.error_kind = " ".join(message.split()), kind
+                cell.fail(message, kind)
 
     def reopen(self, task: Task, text: str | None = None) -> Task:
         """Make a task's cell wait again, whatever stood there, for another text where one is

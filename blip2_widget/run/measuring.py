@@ -10,49 +10,22 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from typing import Unpack
 
-from blip2_widget.images import Column, ImageError, Limits
-from blip2_widget.model import Engine, Located, ModelManager, Variant
+from blip2_widget.images import Column, ImageError
+from blip2_widget.model import Engine
+from blip2_widget.run.life import Counts
 from blip2_widget.run.measures import Aid, Measure
-from blip2_widget.run.pictures import Picture, Pictures
-from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work, fitting, why
-from blip2_widget.run.worker import Worker
-from blip2_widget.store import Store
+from blip2_widget.run.pictures import Picture
+from blip2_widget.run.work import LOOK_UP_ROWS, Means, Work, fitting, why
 
 
 class Measuring(Work):
     """One measure over a column's rows. `start` queues it; then the numbers come in."""
 
-    def __init__(
-        self,
-        column: Column,
-        measure: Measure,
-        *,
-        title: str,
-        located: Located,
-        variant: Variant,
-        manager: ModelManager,
-        store: Store,
-        worker: Worker,
-        batch_size: int | None = None,
-        limits: Limits | None = None,
-        beside: Pictures | None = None,
-    ) -> None:
-        """`batch_size` counts pictures; None takes one that suits the device and its memory.
-        `beside` are the pictures of a run over this column."""
-        super().__init__(
-            column,
-            range(len(column.values)),
-            title=title,
-            located=located,
-            variant=variant,
-            manager=manager,
-            store=store,
-            worker=worker,
-            batch_size=batch_size,
-            limits=limits,
-            beside=beside,
-        )
+    def __init__(self, column: Column, measure: Measure, **means: Unpack[Means]) -> None:
+        """`batch_size` counts pictures; None takes one that suits the device and its memory."""
+        super().__init__(column, range(len(column.values)), means)
         self.measure = measure
         self._pending: deque[int] = deque()
         #: Taken, and not settled yet; the pictures of those that are open.

@@ -68,6 +68,8 @@ class Pictures:
         self.errors: dict[int, ImageError] = {} if beside is None else beside.errors
         #: Whether keys and errors are learned by looking, since no run does.
         self.learns = False
+        #: Gives a row's key where somebody else has it, without the picture.
+        self.told: Callable[[int], str | None] | None = None if beside is None else beside.told
         #: Makes a picture ready for the model, once there is one.
         self.prepare: Callable[[Image], NDArray[np.float32]] | None = None
         self._column = column
@@ -81,7 +83,7 @@ class Pictures:
 
     def look_up(self, rows: Iterable[int]) -> None:
         """Learn the keys of files that were seen before, opening none of them."""
-        identities = {row: self._identity(row) for row in rows}
+        identities = {row: self._identity(row) for row in rows if not self._is_told(row)}
         known: dict[tuple[str, int, int], str] = {}
         with suppress(Blip2Error):  # a store that cannot be read costs time, no answers
             known = self._store.aliases([each for each in identities.values() if each is not None])
@@ -94,6 +96,8 @@ class Pictures:
         but nobody does where nothing is asked. Raises ImageError, which is then kept."""
         if not self.learns or row in self.keys:
             return self.load(row), False
+        if self._is_told(row):
+            return self.load(row), True
         identity = self._identity(row)  # before the file is read
         try:
             image = self.load(row)
@@ -202,6 +206,12 @@ class Pictures:
         for future in list(ahead.values()):
             future.cancel()
 
+    def _is_told(self, row: int) -> bool:
+        key = None if self.told is None else self.told(row)
+        if key is not None:
+            self.keys[row] = key
+        return key is not None
+
     @staticmethod
     def _decoders(urgent: bool) -> ThreadPoolExecutor:
         return _urgent_decoders if urgent else _decoders
@@ -226,6 +236,8 @@ class Pictures:
         """What the column holds; raises ImageError where that cannot even be had."""
         try:
             return self._column.values[row]
+        except ImageError:
+            raise
         except Exception as error:  # whatever a data set raises that decodes what it holds
             raise ImageError("truncated", f"this row cannot be read: {reason_of(error)}") from None
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -131,8 +132,16 @@ class Reviews:
         cell, checkpoint = board.cell(row, prompt), board.run_of(prompt).located.checkpoint
         return self.get(key, cell.prompt, cell.kind, checkpoint.known_as)
 
+    def find(self, board: Board) -> list[int]:
+        """Let a board know the pictures that were spoken of where it knows only those that were
+        looked at; returns their rows."""
+        with suppress(Blip2Error):  # which reading them tells
+            return board.find(self._store.people.reviewed())
+        return []
+
     def over(self, board: Board) -> ReviewOf:
         """`of` for all cells of a board, what the store has being read at once."""
+        self.find(board)
         self.load(board.pictures.keys.values())
         return partial(self.of, board)
 

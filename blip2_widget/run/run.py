@@ -10,26 +10,19 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Unpack
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, Limits
-from blip2_widget.model import (
-    Answer,
-    Cancelled,
-    Engine,
-    GenerationSettings,
-    Located,
-    ModelManager,
-    Variant,
-)
+from blip2_widget.images import Column
+from blip2_widget.model import Answer, Cancelled, Engine, GenerationSettings, Variant
 from blip2_widget.run.answers import Answers, Reports, Wanted, suitable_sizes
 from blip2_widget.run.cells import Cell, CellGrid, Prompt, Task
+from blip2_widget.run.life import Answerer, Counts
 from blip2_widget.run.outcomes import failure, several
-from blip2_widget.run.pictures import Picture, Pictures
+from blip2_widget.run.pictures import Picture
 from blip2_widget.run.queue import Queue
-from blip2_widget.run.work import LOOK_UP_ROWS, Counts, Work
-from blip2_widget.run.worker import Worker
-from blip2_widget.store import Store, StoredAnswer
+from blip2_widget.run.work import LOOK_UP_ROWS, Means, Work
+from blip2_widget.store import StoredAnswer
 
 #: Seconds between two looks at what is being written.
 _HEAR_INTERVAL = 0.1
@@ -50,7 +43,7 @@ class Chunk:
     wanted: dict[Task, Wanted] = field(default_factory=dict)
 
 
-class Run(Work):
+class Run(Work, Answerer):
     """Prompts over a column's rows. `start` queues it; then the cells fill in."""
 
     def __init__(
@@ -59,48 +52,30 @@ class Run(Work):
         prompts: Sequence[Prompt],
         texts: Sequence[str | Sequence[str]],
         *,
-        title: str,
-        located: Located,
-        variant: Variant,
         settings: GenerationSettings,
-        manager: ModelManager,
-        store: Store,
-        worker: Worker,
         better: Sequence[Variant] = (),
-        batch_size: int | None = None,
         refresh: bool = False,
         imports: bool = True,
-        limits: Limits | None = None,
         rows: Collection[int] | None = None,
-        beside: Pictures | None = None,
         question_form: str | None = None,
         choices_of: Callable[[int], tuple[str, ...]] | None = None,
+        **means: Unpack[Means],
     ) -> None:
         """`texts` has each prompt's text, or its text on each row. Only `rows` are answered, where
         they are given. Questions are put in the `question_form`, with {} for the question, or in
-        the family's own. `beside` are the pictures of another run over this column. With `refresh`
-        stored answers are computed again; where `imports`, those that came from elsewhere are
-        taken before them. What the `better` variants answered is taken too.
+        the family's own. With `refresh` stored answers are computed again; where `imports`, those
+        that came from elsewhere are taken before them. What the `better` variants answered is taken
+        too.
         `choices_of` gives a row's own choices, or raises the Blip2Error that its answers fail with.
         `batch_size` counts answers; None takes one that suits the device and its memory."""
         self._grid = CellGrid(prompts, texts, len(column.values), rows)
-        super().__init__(
-            column,
-            self._grid.asked,
-            title=title,
-            located=located,
-            variant=variant,
-            manager=manager,
-            store=store,
-            worker=worker,
-            batch_size=batch_size,
-            limits=limits,
-            beside=beside,
-        )
+        super().__init__(column, self._grid.asked, means)
         self._lock = self._grid.lock  # one for both, since each change is of both
         self.prompts = list(prompts)
         self.settings = settings
-        self._answers = Answers(located, variant, settings, store, refresh, better, question_form)
+        self._answers = Answers(
+            self.located, self.variant, settings, means["store"], refresh, better, question_form
+        )
         self._choices_of = choices_of
         self._refresh = refresh
         self._imports = imports and not refresh

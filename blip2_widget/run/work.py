@@ -1,13 +1,12 @@
-"""What all work on a column's pictures has in common: its life from start to end, its model, its
-progress, and who hears of it."""
+"""What all work has in common that a model does in this process, a step at a time."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import NotRequired, Self, TypedDict
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, Limits, reason_of
@@ -24,7 +23,8 @@ from blip2_widget.model import (
     is_out_of_memory,
     read_machine,
 )
-from blip2_widget.run.cells import Progress, RunState
+from blip2_widget.run.cells import RunState
+from blip2_widget.run.life import Life
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.run.worker import Worker
 from blip2_widget.store import Store
@@ -37,70 +37,44 @@ _FIRST_CHUNK = 4
 #: The most while there is no model to say how many it takes, since all were stored.
 _UNMEASURED_CHUNK = 64
 
-#: Called with the numbers of the rows that changed, from whichever thread changed them.
-Listener = Callable[[Iterable[int]], None]
-
 _log = logging.getLogger(__name__)
 
 
-class Counts(NamedTuple):
-    """How many are asked for, and what came of them; `left` are those that are still to come."""
+class Means(TypedDict):
+    """Who does work, with what. `beside` are the pictures of other work on the column."""
 
-    total: int
-    done: int
-    failed: int
-    cached: int
-    left: int
+    title: str
+    located: Located
+    variant: Variant
+    manager: ModelManager
+    store: Store
+    worker: Worker
+    batch_size: NotRequired[int | None]
+    limits: NotRequired[Limits | None]
+    beside: NotRequired[Pictures | None]
 
 
-class Work:
-    """Something that is done with the pictures of a column by one model variant.
+class Work(Life):
+    """Something that a model does here with the pictures of a column.
 
     All computing is done in `step`, on the worker's thread; everything else may be called from any
     thread.
     """
 
-    def __init__(
-        self,
-        column: Column,
-        rows: Sequence[int],
-        *,
-        title: str,
-        located: Located,
-        variant: Variant,
-        manager: ModelManager,
-        store: Store,
-        worker: Worker,
-        batch_size: int | None,
-        limits: Limits | None,
-        beside: Pictures | None = None,
-    ) -> None:
-        """It is about these `rows`; `beside` are the pictures of other work on this column."""
-        self.column = column
-        self.title = title
-        self.located = located
-        self.variant = variant
-        self.pictures = Pictures(column, store, limits, beside)
+    def __init__(self, column: Column, rows: Sequence[int], means: Means) -> None:
+        """It is about these `rows`."""
+        pictures = Pictures(column, means["store"], means.get("limits"), means.get("beside"))
+        super().__init__(column, means["title"], means["located"], means["variant"], pictures)
         self._rows = rows
-        self._manager = manager
-        self._worker = worker
-        self._batch_size = batch_size
-        self._chunk_size = batch_size or _FIRST_CHUNK
-        self._lock = threading.RLock()
-        self._finished = threading.Event()
+        self._manager = means["manager"]
+        self._worker = means["worker"]
+        self._batch_size = means.get("batch_size")
+        self._chunk_size = self._batch_size or _FIRST_CHUNK
         self._cancel = threading.Event()
         #: How many of the rows were looked up before any picture is opened.
         self._looked_up = len(rows)
         self._resident: Resident | None = None
         self._engine: Engine | None = None
-        self._listeners: list[Listener] = []
-        self._computed = 0
-        self._state: RunState = "waiting"
-        self._note = ""
-        self._failure: Blip2Error | None = None
-        self._started = time.monotonic()
-        self._computing_since: float | None = None
-        self._took: float | None = None
 
     # --- for the person ---------------------------------------------------------------------
 
@@ -114,16 +88,6 @@ class Work:
         self._worker.submit(self)
         return self
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is left to do; False after `timeout` seconds.
-
-        Raises the Blip2Error that stopped it, if one did.
-        """
-        finished = self._finished.wait(timeout)
-        if self._failure is not None:
-            raise self._failure
-        return finished
-
     def count_stored(self) -> int:
         """How much of it the store has for files that were seen before; opens no picture."""
         with self._lock:
@@ -133,46 +97,10 @@ class Work:
         counts = self._counts()
         return counts.done - counts.failed
 
-    def subscribe(self, listener: Listener) -> None:
-        """Call `listener` whenever rows change, or with no rows when only the progress does."""
-        self._listeners.append(listener)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing is left to do, or it was stopped."""
-        return self._finished.is_set()
-
-    @property
-    def progress(self) -> Progress:
-        """How far it is, now."""
-        with self._lock:
-            counts = self._counts()
-            seconds = time.monotonic() - self._started if self._took is None else self._took
-            rate = None
-            if self._computing_since is not None and self._computed:
-                rate = self._computed / max(self._started + seconds - self._computing_since, 1e-6)
-            return Progress(
-                state=self._state,
-                note=self._note,
-                done=counts.done,
-                total=counts.total,
-                failed=counts.failed,
-                cached=counts.cached,
-                rate=rate,
-                seconds_left=counts.left / rate if rate and self._state == "running" else None,
-                seconds=seconds,
-                model=self.located.checkpoint.label,
-                variant=self.variant.name,
-            )
-
     # --- what each kind of work says for itself ---------------------------------------------
 
     def _queue_all(self) -> None:
         """Make everything wait for its turn; under the lock."""
-        raise NotImplementedError
-
-    def _drop_what_is_left(self) -> None:
-        """Let nothing wait any more; under the lock."""
         raise NotImplementedError
 
     def _look_up(self) -> None:
@@ -182,9 +110,6 @@ class Work:
     def _step(self, urgent: bool) -> bool:
         """One look-up, or one chunk; True if the worker should come back. Raises Blip2Error where
         nothing can be computed."""
-        raise NotImplementedError
-
-    def _counts(self) -> Counts:
         raise NotImplementedError
 
     def _set_batch_sizes(self, engine: Engine) -> None:
@@ -254,24 +179,6 @@ class Work:
         self._note = line
         self._announce(())
 
-    # --- state --------------------------------------------------------------------------------
-
-    def _go_on(self) -> None:
-        """Wait again after an end; under the lock."""
-        # The clock goes on from where it stood: what lay between was no work.
-        self._started, self._took = time.monotonic() - (self._took or 0.0), None
-        self._computing_since, self._computed = None, 0
-        self._state, self._note, self._failure = "waiting", "", None
-        self._finished.clear()
-
-    def _fail(self, error: Blip2Error) -> None:
-        """Stop all of it: nothing more can be computed."""
-        with self._lock:
-            self._failure = error  # before anything can tell a waiting thread that this has ended
-            self._drop_what_is_left()
-            self._end("failed", str(error))
-        self._announce(range(len(self.column.values)))
-
     def _end(self, state: RunState, note: str = "") -> None:
         # A result that is kept must not keep a model that is unloaded.
         resident, self._resident, self._engine = self._resident, None, None
@@ -279,16 +186,7 @@ class Work:
         self.pictures.leave()
         if resident is not None:
             self._manager.release(resident)
-        self._state, self._note = state, note
-        self._took = time.monotonic() - self._started
-        self._finished.set()
-
-    def _announce(self, rows: Iterable[int]) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(rows)
-            except Exception:  # one that shows it must not end the thread that computes
-                _log.exception("a listener failed")
+        super()._end(state, note)
 
 
 def fitting(engine: Engine, variant: Variant, tokens: int, rows: int = 1) -> BatchSizes:

@@ -118,6 +118,11 @@ class People:
         lines = [line[1:] for line in sorted(self._select(query, list(wanted)))] + waiting
         return [Review(*line[:6], bool(line[6]), *line[7:]) for line in lines]  # type: ignore[call-arg]
 
+    def reviewed(self) -> set[str]:
+        """The keys of all pictures of which anything was ever said."""
+        stored = self._rows("SELECT DISTINCT image_key FROM reviews", [])
+        return {line[0] for line in (*stored, *self._waiting(_ADD_REVIEWS))}
+
     def add_reviews(self, reviews: Iterable[Review]) -> None:
         """Add lines, in this order."""
         lines = [

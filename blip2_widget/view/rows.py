@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 
 class PromptLike(Protocol):
@@ -56,6 +56,9 @@ class Rows(Protocol):
 
     def cell(self, row: int, prompt: int) -> CellLike:
         """A row's answer to a prompt."""
+
+    def each(self, field: Literal["answer", "state", "logprob"], prompt: int) -> Iterator[Any]:
+        """That field of every row's answer to a prompt, in order."""
 
     def review(self, row: int, prompt: int) -> ReviewLike | None:
         """What a person said of it, None where nobody did."""

@@ -188,7 +188,7 @@ class Table:
         if key == "row":
             return Numbers(np.arange(count, dtype=np.float64))
         if key == "label":
-            return Texts(map(rows.labels.__getitem__, range(count)), count)
+            return self._texts(rows.labels.__getitem__)
         if key == "copies":
             return Copies(self.pictures)
         if key == "error":
@@ -209,14 +209,18 @@ class Table:
 
     def _of_answers(self, kind: str, prompt: int) -> Values:
         rows, count = self.rows, self.count
-        if kind == "answer":
-            return self._texts(partial(_answer, rows, prompt))
-        if kind == "state":
-            return self._texts(lambda row: rows.cell(row, prompt).state)
         if kind == "review":
             return self._texts(partial(_review, rows, prompt), missing="none", parts=str.split)
-        read = partial(_confidence, rows, prompt)
-        return Numbers(np.fromiter(map(read, range(count)), np.float64, count), read)
+        if kind == "confidence":
+            numbers = map(_probability, rows.each("logprob", prompt))
+            read = partial(_confidence, rows, prompt)
+            return Numbers(np.fromiter(numbers, np.float64, count), read)
+        if kind == "state":
+            return Texts(
+                rows.each("state", prompt), count, lambda row: rows.cell(row, prompt).state
+            )
+        answers = map(partial(_said, rows, prompt), range(count), rows.each("answer", prompt))
+        return Texts(answers, count, partial(_answer, rows, prompt))
 
     def _agreement(self, row: int) -> str | None:
         """Whether all answers of a row are the same, but for case and spaces at their ends; None
@@ -271,15 +275,20 @@ def _truth(value: bool) -> str:
 
 
 def _answer(rows: Rows, prompt: int, row: int) -> str | None:
+    return _said(rows, prompt, row, rows.cell(row, prompt).answer)
+
+
+def _said(rows: Rows, prompt: int, row: int, answer: str | None) -> str | None:
     """The answer that counts: the person's text where there is one."""
     review = rows.review(row, prompt)
-    if review is not None and review.text is not None:
-        return review.text
-    return rows.cell(row, prompt).answer
+    return answer if review is None or review.text is None else review.text
 
 
 def _confidence(rows: Rows, prompt: int, row: int) -> float:
-    logprob = rows.cell(row, prompt).logprob
+    return _probability(rows.cell(row, prompt).logprob)
+
+
+def _probability(logprob: float | None) -> float:
     return math.nan if logprob is None else math.exp(min(logprob, 0.0))
 
 

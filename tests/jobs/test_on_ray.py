@@ -319,10 +319,15 @@ def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None
 
 def test_one_picture_is_asked_something_else(drawn: list[str], out: Path) -> None:
     result = caption(drawn[:6], out).wait()
-    result.ask(2, "what colour is it?")
-    _until(lambda: result.board.cell(2, 0).state == "done")
-    assert result.board.cell(2, 0).answer == "green"
-    assert result.board.cell(1, 0).answer != "green"
+    here = blip2_widget.caption(drawn[:6], model="demo", **OPTIONS).wait()
+    for asked in (" what colour is it? ", "a {big}"):
+        for each in (result, here):
+            each.ask(1, asked).wait()
+        cell, same = result.board.cell(1, 0), here.board.cell(1, 0)
+        assert (cell.state, cell.prompt, cell.kind) == ("done", same.prompt, same.kind)
+        assert cell.answer == same.answer
+        assert cell.answer == "blue" or cell.kind == "caption"
+    assert result.board.cell(2, 0).answer != "blue" and result.progress.state == "done"
 
 
 def _until(is_so: Callable[[], bool], seconds: float = 120) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,9 @@ class MadeRows:
 
     def cell(self, row: int, prompt: int) -> Cell:
         return self.cells[row][prompt]
+
+    def each(self, field: str, prompt: int) -> Iterator[Any]:
+        return (getattr(row[prompt], field) for row in self.cells)
 
     def review(self, row: int, prompt: int) -> Review | None:
         return self.reviews.get((row, prompt))

@@ -1,0 +1,55 @@
+"""A job whose parts are all there, which needs no cluster, is asked as a run here is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import blip2_widget
+from tests.jobs.made import Maker
+
+pytest.importorskip("ray")
+
+
+def answered(pictures: list[str], out: Path) -> Any:
+    """What the same line as the maker's gives, which has nothing to do."""
+    return blip2_widget.caption(
+        pictures, model="demo", max_new_tokens=10, engine="ray", out=out, rows_per_part=3
+    )
+
+
+def test_one_picture_is_asked_as_a_run_here_asks_it(drawn: list[str], out: Path) -> None:
+    Maker(str(out), drawn[:6]).make_all()
+    result = answered(drawn[:6], out)
+    here = blip2_widget.caption(drawn[:6], model="demo", max_new_tokens=10)
+    assert list(result.wait(60).df.caption) == list(here.wait(60).df.caption)
+    for text in (" what colour is it? ", "a {big}", ""):
+        for each in (result, here):
+            each.ask(1, text).wait(60)
+        asked, same = result.board.cell(1, 0), here.board.cell(1, 0)
+        assert (asked.prompt, asked.kind) == (same.prompt, same.kind)
+        assert (asked.state, asked.answer) == ("done", same.answer)
+    result.ask(1, "what colour is it?").wait(60)
+    assert result.board.cell(1, 0).answer == "blue"
+    assert list(result.board.run_of(0).each("answer", 0))[1] == "blue"
+    assert result.progress.state == "done" and result.df.caption[2] == here.df.caption[2]
+
+
+def test_what_was_asked_and_failed_is_asked_again(
+    drawn: list[str], out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late.png"
+    pictures = [*drawn[:2], str(late)]
+    Maker(str(out), pictures).make_all()
+    result = answered(pictures, out)
+    result.ask(2, "what colour is it?").wait(60)
+    assert result.board.cell(2, 0).error_kind == "not-found"
+    late.write_bytes(Path(drawn[1]).read_bytes())
+    begun: list[Any] = []
+    monkeypatch.setattr(
+        "blip2_widget.jobs.job.Job._begin", lambda _, numbers: begun.append(numbers)
+    )
+    result.retry().wait(60)
+    assert result.board.cell(2, 0).answer == "blue" and begun == [[0]]
