@@ -1052,7 +1052,9 @@ class Asking:
             limits=session.defaults.limits,
             beside=beside,
         )
-        if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
+        if plan.refusal is not None and (
+            measure.needs_model or measuring.count_stored() < len(self.column.values)
+        ):
             raise plan.refusal
         return measuring, measure
 

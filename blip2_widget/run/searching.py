@@ -92,6 +92,8 @@ class KeptVectors:
 class Searching(Measure):
     """How near pictures are to a query, and which of them are the nearest."""
 
+    needs_model = True  # for what is searched for
+
     def __init__(
         self,
         *args: Any,

@@ -112,6 +112,22 @@ def test_a_second_search_reads_no_picture_and_no_features(
     assert len(fewer.found) == 4 and max(fewer.found.index) < 10
 
 
+def test_where_no_model_fits_a_search_says_so_and_a_map_of_what_is_stored_is_made(
+    frame: pd.DataFrame, own_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blip2_widget.search(frame.image, TEXT, **EXACT).wait(60)
+
+    def refuse(*_: Any) -> Any:
+        raise Blip2Error("nothing fits")
+
+    monkeypatch.setattr(own_session.manager, "choose", refuse)
+    # The vectors of the pictures are in memory, but what is searched for has to be read.
+    for query in ("a red circle", 3):
+        with pytest.raises(Blip2Error, match="nothing fits"):
+            blip2_widget.search(frame.image, query, **EXACT)
+    assert len(blip2_widget.map(frame.image, **EXACT).wait(60).coordinates) == 32
+
+
 def test_pictures_in_memory_are_looked_at_again(frame: pd.DataFrame) -> None:
     """They may be others by then, of which nothing but their pixels tells."""
     images = [np.array(Image.open(path).convert("RGB")) for path in frame.image]
