@@ -58,7 +58,7 @@ from blip2_widget.run import (
 from blip2_widget.scores import read_texts
 from blip2_widget.session import current
 from blip2_widget.store import Store
-from blip2_widget.texts import whole
+from blip2_widget.texts import listed, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -326,7 +326,7 @@ def match(
     """
     from blip2_widget.notebook.result import Result
 
-    column, asking = _asking(images, **options)
+    column, asking = _asking(images, measures="match", **options)
     wanted = [texts] if isinstance(texts, str) else list(dict.fromkeys(texts))
     if not wanted:
         raise Blip2Error('there is nothing to match; give a text: "a dog on a beach"')
@@ -377,7 +377,7 @@ def search(
     from blip2_widget.notebook.result import Result
 
     at_least_one(n=n)
-    column, asking = _asking(images, **options)
+    column, asking = _asking(images, measures="search", **options)
     name, wanted = _query(query, column)
     kept = current().vectors if asking.cache else KeptVectors()
     measuring, searching = asking.measuring(
@@ -497,7 +497,7 @@ def embed(
         raise Blip2Error(
             "pictures read with a text are not projected to anything; leave out projected or texts"
         )
-    column, asking = _asking(images, **options)
+    column, asking = _asking(images, measures="embed", **options)
     make: Callable[..., Embedding]
     if texts is None:
         make = functools.partial(Embedding, pooled=pooled, projected=projected)
@@ -616,7 +616,7 @@ def map(
     """
     from blip2_widget.notebook.result import Result
 
-    column, asking = _asking(images, **options)
+    column, asking = _asking(images, measures="map", **options)
     measuring, projecting = asking.mapping(method, model, title=title)
     board = Board(column, measuring.pictures, measuring.title)
     board.lay_out(measuring.start() if start else measuring, projecting)
@@ -805,7 +805,7 @@ def _asking(
     max_new_tokens: int | None = None,
     num_beams: int | None = None,
     temperature: float | None = None,
-    top_p: float = 1.0,
+    top_p: float | None = None,
     min_new_tokens: int | None = None,
     length_penalty: float | None = None,
     repetition_penalty: float | None = None,
@@ -821,11 +821,15 @@ def _asking(
     max_length: int | None = None,
     min_length: int | None = None,
     num_captions: int | None = None,
+    measures: str | None = None,
     **unknown: Any,
 ) -> tuple[Column, Asking]:
-    """The rows that are meant, and how they are asked; LAVIS' names of three options count too."""
+    """The rows that are meant, and how they are asked; LAVIS' names of three options count too.
+    `measures` is what is done where the pictures are measured, and nothing is generated. Raises
+    Blip2Error, also for options that have no effect."""
     for name in unknown:
-        known = [each for each in inspect.signature(_asking).parameters if each != "unknown"]
+        parameters = inspect.signature(_asking).parameters
+        known = [each for each in parameters if each not in ("measures", "unknown")]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known[1:])}"
         raise Blip2Error(f"there is no option {name}; {hint}")
@@ -841,16 +845,27 @@ def _asking(
         choices = choices.split(",")
     if choices is not None and not len(choices):
         raise Blip2Error("there are no choices; write choices=['yes', 'no'], or leave it out")
-    said = {
+    of_tokens = {
         "max_new_tokens": max_new_tokens,
         "num_beams": num_beams,
         "temperature": temperature,
         "top_p": top_p,
-        "seed": seed,
         "min_new_tokens": min_new_tokens,
         "length_penalty": length_penalty,
         "repetition_penalty": repetition_penalty,
         "k": k,
+    }
+    if measures is not None:
+        of_answers = {
+            "preset": preset,
+            "choices": choices,
+            "length_normalised": length_normalised or None,
+        }
+        _check_effect(of_tokens | of_answers, f"{measures} generates nothing")
+    elif choices is not None:
+        _check_effect(of_tokens, "choices are ranked, not generated")
+    said = of_tokens | {
+        "seed": seed,
         "choices": None if choices is None or choices_of else tuple(choices),
         "choices_of": choices_of,
         "length_normalised": length_normalised or None,
@@ -883,6 +898,14 @@ def _asking(
     )
 
 
+def _check_effect(options: Mapping[str, Any], why: str) -> None:
+    """Raise Blip2Error where one of these options is given, which have no effect."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        have, them = ("has", "it") if len(given) == 1 else ("have", "them")
+        raise Blip2Error(f"{why}, so {listed(given)} {have} no effect; leave {them} out")
+
+
 @dataclass(frozen=True)
 class How:
     """How answers come about: what one call `said`, over its `preset`, over what is `usual`."""
@@ -908,9 +931,13 @@ class How:
     @property
     def options(self) -> dict[str, Any]:
         """What says the same in the words of `ask`."""
-        said = dataclasses.asdict(self.settings("opt"))
+        settings = self.settings("opt")
+        said = dataclasses.asdict(settings)
         if self.preset is not None:
             said = {**self.said, "preset": self.preset}
+        if settings.ranks:  # beside which nothing is said of tokens
+            of_answers = ("choices", "choices_of", "length_normalised", "preset", "seed")
+            said = {name: value for name, value in said.items() if name in of_answers}
         column = said.pop("choices_of", None)
         return said if column is None else said | {"choices": f"{{{column}}}"}
 
@@ -1076,7 +1103,9 @@ class Asking:
         measuring = Measuring(
             self.column, measure, **self._means(located, plan.variant, title, beside)
         )
-        if plan.refusal is not None and measuring.count_stored() < len(self.column.values):
+        if plan.refusal is not None and (
+            measure.needs_model or measuring.count_stored() < len(self.column.values)
+        ):
             raise plan.refusal
         return measuring, measure
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def whole(text: str) -> str:
     """The text with each half of a character (a lone surrogate), which comes of names of files
@@ -10,3 +12,8 @@ def whole(text: str) -> str:
         return text
     # As UTF-16, so that two halves that belong together become one character.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a person lists them: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

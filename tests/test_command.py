@@ -57,6 +57,10 @@ def test_rows_that_failed_are_told_and_the_others_written(
         (["caption", "FOLDER", "-o", "x.docx"], "says no format"),
         (["caption", "FOLDER", "-o", "x.csv", "--column", "image"], "is no table"),
         (["caption", "FOLDER", "-o", "x.csv", "--actors", "2"], "engine='ray'"),
+        (
+            ["ask", "FOLDER", "a", "-o", "x.csv", "--choices", "b,c", "--num-beams", "5"],
+            "num_beams has no effect; leave it out",
+        ),
         (["caption", "rows.csv", "-o", "x.csv"], "there is no file rows.csv"),
         (["search", "FOLDER", "a dog", "-o", "x.csv"], "caption and ask"),
         (["kaption", "FOLDER", "-o", "x.csv"], "did you mean caption?"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.formats.names import UNDERSTOOD
 from blip2_widget.images import Encoded, Limits, encoded, file_identity, size_of
 from blip2_widget.run import Board, Measuring, Record, ReviewOf, records_of
+from blip2_widget.texts import whole
 
 Kind = Literal["place", "text", "number", "truth", "time", "bytes"]
 
@@ -48,13 +48,11 @@ COLUMNS: dict[str, Kind] = {
 #: What else formats have columns for: a number that is called so has another name in files.
 _TAKEN = {*UNDERSTOOD, "id", "image_id"}
 
-#: What UTF-8, XML and half of all readers cannot hold: halves of characters, and NUL.
-_UNWRITABLE = re.compile("[\ud800-\udfff\0]")
-
 
 def clean(text: str) -> str:
-    """A text that every format can hold: what none can is the replacement character."""
-    return _UNWRITABLE.sub("\ufffd", text)
+    """A text that every format can hold: halves of characters, and NUL, which UTF-8, XML and half
+    of all readers cannot, are U+FFFD."""
+    return whole(text).replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ as they are stored, would find.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,11 @@ class VectorIndex:
     largest of its own vectors' inner products with it: of unit vectors, the cosine of the nearest.
     """
 
-    def __init__(self, vectors: NDArray[Any]) -> None:
+    def __init__(self, vectors: NDArray[Any], between: Callable[[], None] = lambda: None) -> None:
         """`vectors` (rows, vectors a row, size) in fp16 or fp32 are not copied, and may be mapped
         from a file: only those that could be the nearest, as a rule fewer than one of a hundred,
-        are read again."""
+        are read again. `between` is called between two parts of the vectors; what it raises
+        ends this."""
         import torch
 
         if vectors.ndim != 3 or vectors.dtype not in (np.float16, np.float32):
@@ -72,6 +74,7 @@ class VectorIndex:
         self._scales = torch.empty(len(flat), dtype=torch.bfloat16)
         self._error = self._longest = 0.0
         for start in range(0, len(flat), _AT_A_TIME):
+            between()
             some = slice(start, start + _AT_A_TIME)
             self._round(some, self._shortened(torch.from_numpy(flat[some].astype(np.float32))))
 

@@ -28,9 +28,10 @@ from blip2_widget.model import kind_of
 from blip2_widget.notebook.code import answer_line, chat_line, measure_line
 from blip2_widget.notebook.maps import Maps, Marks
 from blip2_widget.notebook.rows import Rows
-from blip2_widget.notebook.synced import shortened, synced, synced_progress
+from blip2_widget.notebook.synced import shortened, synced, synced_progress, synced_score
 from blip2_widget.notebook.thumbnails import Thumbnails
 from blip2_widget.run import Board, Chats, Prompt, Reviews, Target, target_of
+from blip2_widget.scores import Score
 from blip2_widget.store import Review, Store
 from blip2_widget.texts import whole
 from blip2_widget.view import Computed, FrameColumns, View
@@ -50,6 +51,8 @@ _REFRESH_INTERVAL = 1.0
 #: that are counted, each with each.
 _COUNT_INTERVAL = 2.0
 _MOST_COMPARED = 8
+#: The most scores that are shown, the last ones.
+_MOST_SCORES = 4
 #: Rows in one message about changed rows.
 _ROWS_A_MESSAGE = 500
 #: How many of the rows that the page asked for last are told when they change; it keeps 3000.
@@ -83,6 +86,7 @@ class Gallery(anywidget.AnyWidget):
     few_selected = traitlets.List(traitlets.Int()).tag(sync=True)
     comparing = traitlets.Bool(False).tag(sync=True)
     scored = traitlets.List(traitlets.Int()).tag(sync=True)
+    scores = traitlets.List(traitlets.Dict()).tag(sync=True)
     agreement = traitlets.List(traitlets.Dict()).tag(sync=True)
     mapped = traitlets.Dict().tag(sync=True)
     cut = traitlets.Int(0).tag(sync=True)
@@ -121,6 +125,8 @@ class Gallery(anywidget.AnyWidget):
         self._sent: dict[int, None] = {}
         self._warmer: threading.Timer | None = None
         self._marked: frozenset[int] = frozenset()
+        #: The last score of each prompt's answers.
+        self._score_of: dict[int, Score] = {}
         # Each does its work in the order it came: what is short; what searches all rows; and what
         # may have to open a picture first, which may hang on a slow network.
         self._desk, self._searcher, self._opener = (
@@ -182,6 +188,20 @@ class Gallery(anywidget.AnyWidget):
             }
         )
         return self
+
+    def show_score(self, prompt: int, score: Score) -> None:
+        """Show what a prompt's answers were scored with, as soon as its intervals are known."""
+        self._score_of[prompt] = score
+
+        def tell() -> None:
+            told = synced_score(prompt, score)
+            with self._lock:
+                if self._score_of[prompt] is score:
+                    others = [each for each in self.scores if each["prompt"] != prompt]
+                    self.scores = [*others, told][-_MOST_SCORES:]
+
+        # Not at a desk, where what a person does would wait for it.
+        _soon(0, tell)
 
     def catch_up(self) -> None:
         """Show at once what changed by now, and in what order the board wants it."""

@@ -16,6 +16,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import FORMATS
 from blip2_widget.model import PRESETS
 from blip2_widget.run import Method, choices_in, quoted
+from blip2_widget.texts import listed
 
 #: Every sub-command with the line that help shows for it.
 SUBCOMMANDS = {
@@ -188,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--length-penalty", type=float, metavar="P", help="above 0 beams prefer long answers")
     add("--repetition-penalty", type=float, metavar="P", help="above 1 words are repeated less")
     add("--temperature", type=float, metavar="T", help="sample, more freely the higher it is")
-    add("--top-p", type=float, metavar="P", default=1.0, help="sample from the likeliest P only")
+    add("--top-p", type=float, metavar="P", help="sample from the likeliest P only")
     add("--refresh", action="store_true", help="compute again what is stored")
     add("--no-cache", action="store_true", help="neither read nor write the store")
     add("--on-error", choices=["null", "raise"], default="null", help="failed rows: empty, or fail")
@@ -282,7 +283,7 @@ def check_options(options: argparse.Namespace) -> None:
     for name in given:
         subs = _OF.get(name, (options.sub,))
         if options.sub not in subs:
-            raise Blip2Error(f"{flag_of(name)} is for {_listed_words(subs)}; leave it out")
+            raise Blip2Error(f"{flag_of(name)} is for {listed(subs)}; leave it out")
     if options.sub in _ASK_NOTHING:
         asking = {*options_given(options), "no_cache"} - (
             {"on_error"} if options.sub == "retry" else set()
@@ -292,10 +293,6 @@ def check_options(options: argparse.Namespace) -> None:
                 raise Blip2Error(
                     f"{options.sub} has no use for {flag_of(name)}; leave it out, or ask anew"
                 )
-
-
-def _listed_words(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def path_in(word: str) -> str:

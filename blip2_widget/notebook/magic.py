@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import keyword
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -139,8 +138,6 @@ class Blip2Magics(Magics):
         if cell is not None and given:
             raise Blip2Error("the prompts stand in the cell's body; take them off the first line")
         said = grammar.options_given(options)
-        if options.sub in ("map", "match", "search"):
-            said = _of_measures(options)
         if options.sub in ("caption", "ask"):
             said |= grammar.engine_given(options)
         call = said | {
@@ -187,7 +184,7 @@ class Blip2Magics(Magics):
 
     def _map(self, result: Result, options: argparse.Namespace) -> Any:
         """A map of a result's pictures, and its gallery again."""
-        said = _of_measures(options, _OF_MAPS)
+        said = _of_map(options)
         if options.dry_run:
             print(f"{len(result.board)} pictures to lay out by {options.method}")
             return None
@@ -403,18 +400,15 @@ def _query(words: list[str], cell: str | None, names: dict[str, Any]) -> Any:
     return with_variables(found, names) if words[0][0] in "\"'" else found
 
 
-def _of_measures(
-    options: argparse.Namespace, known: Sequence[str] = grammar.MEASURES
-) -> dict[str, Any]:
-    """What a line says that measures pictures, where nothing is generated; Blip2Error where it says
-    what is not known."""
-    given, usual = (grammar.options_given(each) for each in (options, grammar.parse(options.sub)))
+def _of_map(options: argparse.Namespace) -> dict[str, Any]:
+    """What a line says of a map of a result; Blip2Error where it says what is not known."""
+    given, usual = (grammar.options_given(each) for each in (options, grammar.parse("map")))
     for name, value in given.items():
-        if name not in known and value != usual[name]:
+        if name not in _OF_MAPS and value != usual[name]:
             of_rows = name in grammar.MEASURES
-            why = "a result has its rows" if of_rows else f"{options.sub} generates nothing"
+            why = "a result has its rows" if of_rows else "map generates nothing"
             raise Blip2Error(f"{why}, so {grammar.flag_of(name)} has no use here; leave it out")
-    return {name: given[name] for name in known}
+    return {name: given[name] for name in _OF_MAPS}
 
 
 def _shown(result: Result, options: argparse.Namespace) -> Result:

@@ -297,8 +297,9 @@ class Result:
         pandas Series is taken by its index); `name` is the column of answers, the first where it
         is left out. Captions are scored by CIDEr-D and the others, answers by VQA's accuracy, or
         with `rule="gqa"` by GQA's. The gallery then has each row's score as a column, the
-        references beside the answers, and shows the worst first. Raises Blip2Error as `wait`, and
-        where there is nothing to score.
+        references beside the answers, the score's numbers and the reliability of the confidence
+        above them, and shows the worst first. Raises Blip2Error as `wait`, and where there is
+        nothing to score.
         """
         self.wait()
         board, at = self.board, self.board.place(name)
@@ -327,6 +328,7 @@ class Result:
             f"{leading.name} of {board.prompts[at].name}" if others else leading.name, of_row
         )
         self.gallery.catch_up()  # one that was shown before has no such column yet
+        self.gallery.show_score(at, score)
         self.gallery.show(sort=f"column:{column}")
         return score
 

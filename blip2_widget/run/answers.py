@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 #: Part of the features' key: how pixels are made ready. Change it when that changes.
 PREPROCESSING = "blip-pil-1"
+#: Part of a family's answers' keys: how they come about. It goes up where answers that were stored
+#: before must not be taken; a first one is not in keys. FLAN-T5's first ones depended on which
+#: prompts shared their batch.
+ANSWERING = {"t5": 2}
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Answers:
         self._store = store
         self._identity = located.identity
         self._stored_settings = dict(settings.stored_as())
+        version = ANSWERING.get(located.family)
+        self._in_keys = {} if version is None else {"answering": version}
         self._refresh = refresh
         #: With `refresh` what was computed since, and need not be once more.
         self._fresh: set[str] = set()
@@ -163,7 +169,7 @@ class Answers:
             features,
             language=variant.language,
             prompt=prompt,
-            settings=settings,
+            settings=settings | self._in_keys,
             seed=self._settings.seed if self._settings.samples else None,
         )
         return Wanted(

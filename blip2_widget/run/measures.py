@@ -71,6 +71,9 @@ class Aid:
 class Measure:
     """One thing that is measured of every picture, with one checkpoint in one variant."""
 
+    #: Whether the model is needed even where everything about the pictures is stored.
+    needs_model = False
+
     def __init__(
         self, located: Located, variant: Variant, store: Store, *, refresh: bool = False
     ) -> None:

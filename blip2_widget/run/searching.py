@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from blip2_widget.index import VectorIndex
-from blip2_widget.model import RetrievalEngine, pooled, similarity
+from blip2_widget.model import Between, RetrievalEngine, pooled, similarity
 from blip2_widget.run.measures import Aid, AnyEngine, Measure
 
 if TYPE_CHECKING:
@@ -48,23 +47,29 @@ class Vectors:
     rows: Sequence[int]
     vectors: NDArray[np.float16]
 
-    @cached_property
-    def near_texts(self) -> VectorIndex:
-        """Finds a picture by the nearest of its vectors."""
-        return VectorIndex(self.vectors)
+    _indexes: dict[str, VectorIndex] = field(default_factory=dict, init=False, compare=False)
 
-    @cached_property
-    def near_pictures(self) -> VectorIndex:
-        """Finds a picture by the mean of its vectors."""
+    def near_texts(self, between: Between) -> VectorIndex:
+        """Finds a picture by the nearest of its vectors; made once. `between` is called while it is
+        made, and what it raises ends that."""
+        if "texts" not in self._indexes:
+            self._indexes["texts"] = VectorIndex(self.vectors, between)
+        return self._indexes["texts"]
+
+    def near_pictures(self, between: Between) -> VectorIndex:
+        """The same by the mean of its vectors."""
         import numpy as np
         import torch
 
-        count, _, size = self.vectors.shape
-        means = np.empty((count, 1, size), np.float16)
-        for start in range(0, count, _AT_A_TIME):
-            some = torch.from_numpy(self.vectors[start : start + _AT_A_TIME]).float()
-            means[start : start + _AT_A_TIME, 0] = pooled(some).numpy()
-        return VectorIndex(means)
+        if "pictures" not in self._indexes:
+            count, _, size = self.vectors.shape
+            means = np.empty((count, 1, size), np.float16)
+            for start in range(0, count, _AT_A_TIME):
+                between()
+                some = torch.from_numpy(self.vectors[start : start + _AT_A_TIME]).float()
+                means[start : start + _AT_A_TIME, 0] = pooled(some).numpy()
+            self._indexes["pictures"] = VectorIndex(means, between)
+        return self._indexes["pictures"]
 
 
 class KeptVectors:
@@ -91,6 +96,8 @@ class KeptVectors:
 
 class Searching(Measure):
     """How near pictures are to a query, and which of them are the nearest."""
+
+    needs_model = True  # for what is searched for
 
     def __init__(
         self,
@@ -177,8 +184,10 @@ class Searching(Measure):
         if vectors is not None:
             if self._new is not None:
                 self._kept.put(self._name({row: keys[row] for row in vectors.rows}), vectors)
-            index = vectors.near_pictures if self._query.text is None else vectors.near_texts
-            found = index.search(asked, max(self._count, RERANKED if self._reranks else 0))
+            near = vectors.near_pictures if self._query.text is None else vectors.near_texts
+            found = near(aid.between).search(
+                asked, max(self._count, RERANKED if self._reranks else 0)
+            )
             order = [vectors.rows[at] for at in found.rows]
             scores = found.scores.clip(-1, 1).tolist()  # in fp16 a length is only nearly 1
             self.nearness = dict(zip(order, scores, strict=True))

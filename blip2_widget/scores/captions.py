@@ -83,10 +83,8 @@ def tokenize(captions: Sequence[str], references: Sequence[Sequence[str]]) -> To
     if shutil.which("java") is not None:
         try:
             return _tokenized(_by_java(rows), JAVA_TOKENIZER)
-        except OSError as error:  # it writes beside itself, which may not be allowed
-            why = f"Java's tokenizer could not be run ({_line(error)})"
-        except ValueError:
-            why = "Java's tokenizer failed"
+        except (OSError, ValueError) as error:
+            why = f"Java's tokenizer failed ({_line(error)})"
     note = f"{why}, so captions are cut into words by another tokenizer than COCO's"
     return _tokenized([[words(text) for text in row] for row in rows], OWN_TOKENIZER, note)
 
@@ -101,14 +99,30 @@ def _on_one_line(text: str) -> str:
 
 
 def _by_java(rows: list[list[str]]) -> list[list[str]]:
-    """Raises ValueError where what comes back is not a line for each caption."""
-    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+    """The words that `pycocoevalcap` takes, by its tokenizer's program. Its own `tokenize` lets the
+    program write to the terminal, and needs to write beside itself.
 
-    asked = {at: [{"caption": text} for text in row] for at, row in enumerate([*rows, [_LAST]])}
-    found: dict[int, list[str]] = PTBTokenizer().tokenize(asked)
-    if found.get(len(rows)) != [_LAST]:
+    Raises ValueError where the program fails, or gives back no line for each caption.
+    """
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    texts = [text for row in [*rows, [_LAST]] for text in row]
+    jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
+    program = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    ended = subprocess.run(
+        ["java", "-cp", str(jar), *program], input="\n".join(texts).encode(), capture_output=True
+    )
+    if ended.returncode:
+        said = ended.stderr.decode(errors="replace").split("\n")
+        raise ValueError(said[0].strip() or f"it ended in {ended.returncode}")
+    lines = iter(
+        " ".join(word for word in line.split() if word not in ptbtokenizer.PUNCTUATIONS)
+        for line in ended.stdout.decode().removesuffix("\n").split("\n")
+    )
+    found = [[next(lines, "") for _ in row] for row in rows]
+    if list(lines) != [_LAST]:
         raise ValueError("a line is missing")
-    return [found[at] for at in range(len(rows))]
+    return found
 
 
 def _keyed(tokens: Tokenized) -> tuple[dict[int, list[str]], dict[int, list[str]]]:

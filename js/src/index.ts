@@ -8,6 +8,7 @@ import "./styles/review.css";
 import "./styles/facets.css";
 import "./styles/table.css";
 import "./styles/agreement.css";
+import "./styles/scores.css";
 import "./styles/map.css";
 import "./styles/contrast.css";
 

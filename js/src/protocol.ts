@@ -103,6 +103,29 @@ export interface Agreement {
   high: number;
 }
 
+/** What the answers to a prompt were scored with when that was asked, the leading metric first. */
+export interface Score {
+  prompt: number;
+  /** How many rows it is of. */
+  count: number;
+  metrics: Metric[];
+  /** Null for captions, and where no answer has a confidence. */
+  reliability: Reliability | null;
+}
+
+/** A metric's value and its 95 % interval, which is null where rows are too few for one. */
+export type Metric = [name: string, value: number, low: number | null, high: number | null];
+
+/** Whether a confidence means what it says. All but the counts are from 0 to 1. */
+export interface Reliability {
+  /** The expected calibration error, and the Brier score. */
+  ece: number;
+  brier: number;
+  /** Of equal width, from 0 to 1: how many answers are so sure, how sure they are on average, and how
+   * many of them are right; null where there are none. */
+  bins: [count: number, confidence: number | null, correct: number | null][];
+}
+
 /**
  * A map of the pictures. `number` counts the maps that were asked for; `version` is 0 until the places
  * are known, and then another one whenever they change.
@@ -135,6 +158,8 @@ export interface Traits {
   agreement: Agreement[];
   /** The prompts whose answers were scored: references stand beside these. */
   scored: number[];
+  /** The scores of the four of them that were scored last. */
+  scores: Score[];
   /** Empty where nobody asked for a map. */
   mapped: MapState | Record<string, never>;
   /**
@@ -615,6 +640,7 @@ export const DEFAULTS: Traits = {
   comparing: false,
   agreement: [],
   scored: [],
+  scores: [],
   mapped: {},
   cut: 0,
 };

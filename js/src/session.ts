@@ -23,6 +23,7 @@ import {
   type ReviewRequest,
   type Row,
   type RowsMessage,
+  type Score,
   type SelectRequest,
   type Shown,
   type ThumbsMessage,
@@ -128,6 +129,7 @@ const TRAITS = [
   "comparing",
   "agreement",
   "scored",
+  "scores",
   "mapped",
   "cut",
 ] as const;
@@ -158,6 +160,7 @@ export class Session {
   readonly comparing = signal(DEFAULTS.comparing);
   readonly agreement = signal<Agreement[]>(DEFAULTS.agreement);
   readonly scored = signal<number[]>(DEFAULTS.scored);
+  readonly scores = signal<Score[]>(DEFAULTS.scores);
   /** Goes up whenever the kernel says that rows have changed. */
   readonly changes = signal(0);
   /** Whether the kernel has owed an answer for long. */
@@ -497,6 +500,7 @@ export class Session {
       this.comparing.value = read("comparing");
       if (!same(read("agreement"), this.agreement.peek())) this.agreement.value = read("agreement");
       if (!same(read("scored"), this.scored.peek())) this.scored.value = read("scored");
+      if (!same(read("scores"), this.scores.peek())) this.scores.value = read("scores");
       const mapped = read("mapped");
       const map = "number" in mapped ? (mapped as MapState) : null;
       if (!same(map, this.map.state.peek())) this.map.state.value = map;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, expect
 
@@ -29,7 +31,7 @@ def opened(gallery: Locator, position: int) -> Locator:
 
 def test_choices_sort_by_their_probability(notebook_of: NotebookOf) -> None:
     notebook = notebook_of(
-        SAMPLES, '%blip2 ask df.image "is there a circle?" --choices yes,no -o result'
+        SAMPLES, '%blip2 ask df.image "is there a big shape?" --choices yes,no -o result'
     )
     notebook.run_all()
     gallery = answered(notebook)
@@ -47,6 +49,20 @@ def test_choices_sort_by_their_probability(notebook_of: NotebookOf) -> None:
     expect(lines.first).to_have_attribute("aria-pressed", "true")
     # What is a column is not told twice.
     expect(panel.locator(".detail-values dt")).to_have_text(["image", "source"])
+
+    # Scored, it says of which confidence how many are right, and shows them.
+    curve = in_kernel(notebook, "result.score(['yes'] * 32).reliability.frame.values.tolist()")
+    counts = [line for line in curve if line[2]]
+    bins = gallery.get_by_role("group", name="reliability").get_by_role("button")
+    expect(bins).to_have_count(len(counts), timeout=TIMEOUT)
+    assert len(counts) > 1
+    notebook.page.evaluate(AXE.read_text())
+    assert problems_in(notebook.page) == []
+    low, _, count, _, right = counts[-1]
+    label = f"confidence {low:.1f} to 1: {count:.0f} answers, {100 * right:.0f} % right"
+    expect(bins.last).to_have_attribute("aria-label", re.compile(f"^{re.escape(label)}"))
+    bins.last.click()
+    expect(gallery.locator(".shownline .count")).to_have_text(f"{count:.0f} of 32")
 
 
 def test_an_alternative_is_picked_and_taken_back(notebook_of: NotebookOf) -> None:

@@ -42,6 +42,10 @@ def result(tmp_path: Path) -> Result:
     return result
 
 
+def test_halves_that_belong_together_are_one_character_and_others_none() -> None:
+    assert clean("\ud83d\ude00 \ud83d \0") == "\U0001f600 \ufffd \ufffd"
+
+
 #: What counts in `result`: of the row that failed nothing.
 SAID = [WANTED[0], "=corrected", *WANTED[2:]]
 

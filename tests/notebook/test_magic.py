@@ -300,6 +300,8 @@ def test_settings_reach_the_run(run_cell: RunCell, shell: InteractiveShell) -> N
         ("caption df.image --batch-size -1", "at least 1"),
         ("caption df.image --temperature 0", "temperature must be above 0"),
         ("caption df.image --display gif", "invalid choice: 'gif'"),
+        ('ask df.image "a" --choices b,c --temperature 0.7 -k 5', "so temperature and k have no"),
+        ("map df.image --preset vqa", "map generates nothing, so preset has no effect"),
         ('ask df.image "how many', 'a quote is not closed; put " at the end'),
         ("caption df[df.a", "a bracket is not closed: ] is missing"),
         ("caption photos/*.jpg", "is no Python expression"),

@@ -55,7 +55,7 @@ def test_a_line_makes_a_map_of_pictures_of_a_table_and_of_a_result(
         ("map", "map needs pictures: %blip2 map df.image"),
         ("map df.image[:2]", "needs 3 pictures, and here is only 2 pictures"),
         ('map df.image "a dog"', "map asks nothing"),
-        ("map df.image --num-beams 3", "map generates nothing, so --num-beams"),
+        ("map df.image --num-beams 3", "map generates nothing, so num_beams has no effect"),
         ("map df.image --method tsne", "invalid choice: 'tsne'"),
         ("caption df.image --method pca", None),
         ("caption df.image --method umap", "--method is for map"),

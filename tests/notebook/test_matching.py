@@ -157,7 +157,7 @@ def test_what_was_asked_later_is_asked_by_a_model_that_answers(run: RunCell) -> 
     [
         ("match df.image", "nothing to match"),
         ('match df.image "a" -m demo', "write -m itm-vit-g"),
-        ('match df.image "a" --num-beams 3', "match generates nothing, so --num-beams"),
+        ('match df.image "a" --num-beams 3', "match generates nothing, so num_beams has no effect"),
         ('match df.image "a" --variant cpu-int8', "no language model to quantise"),
         ('match df.image "{colour}"', "there is no column 'colour'"),
         ("search df.image", "search takes one text in quotes, or one picture"),

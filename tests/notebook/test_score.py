@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from blip2_widget.notebook.result import Result
 from blip2_widget.notebook.snapshot import snapshot_html
 from blip2_widget.session import Session
 from tests.notebook.conftest import RunCell
+from tests.notebook.test_gallery import until
 
 
 @pytest.fixture
@@ -58,6 +60,55 @@ def test_references_stand_beside_the_answers(result: Result) -> None:
     assert f"reference: {said[0]} ×7 · dark {said[0]} ×2 · odd" in snapshot_html(result.board)
 
 
+def test_the_gallery_shows_the_numbers_and_the_reliability(result: Result) -> None:
+    said = list(result.df.said)
+    gallery = result.gallery
+    score = result.score(["none of these", *said[1:]])
+    until(lambda: len(gallery.scores) == 1)
+    (told,) = gallery.scores
+    assert told["prompt"] == 0 and told["count"] == 32
+    (name, value, low, high), _ = told["metrics"]
+    assert name == "VQA accuracy" and value == 31 / 32 and 0.8 < low < value < high <= 1
+    curve, drawn = score.reliability, told["reliability"]
+    assert drawn["ece"] == pytest.approx(curve.ece, abs=1e-5)
+    assert [count for count, _, _ in drawn["bins"]] == list(curve.count)
+    for (count, confidence, correct), said_there, right in zip(
+        drawn["bins"], curve.confidence, curve.correct, strict=True
+    ):
+        there = [said_there, right] if count else [None, None]
+        assert [confidence, correct] == pytest.approx(there, abs=1e-5)
+    # Scored again, it is in place of the first.
+    result.score(said)
+    until(lambda: gallery.scores[0]["metrics"][0][1] == 1)
+    assert len(gallery.scores) == 1
+
+
+def test_of_many_scores_the_last_are_synced(result: Result) -> None:
+    gallery = result.gallery
+    score = result.score(list(result.df.said))
+    for prompt in range(9):
+        gallery.show_score(prompt, score)
+    until(lambda: len(gallery.scores) == 4)
+    assert len(json.dumps(gallery.scores)) < 4 * 600
+
+
+def test_a_score_that_was_put_in_the_place_of_another_stays(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = result.gallery
+    work: list[Any] = []
+    monkeypatch.setattr(
+        "blip2_widget.notebook.gallery._soon", lambda _seconds, tell: work.append(tell)
+    )
+    said = list(result.df.said)
+    result.score(["none of these"] * 32)
+    result.score(said)
+    tells = [tell for tell in work if tell.__qualname__.endswith("show_score.<locals>.tell")]
+    for tell in reversed(tells):  # the first one's intervals took longer
+        tell()
+    assert len(tells) == 2 and gallery.scores[0]["metrics"][0][1] == 1
+
+
 def test_what_is_answered_anew_has_no_score_of_what_was_answered_before(result: Result) -> None:
     result.score(list(result.df.said))
     result.ask(0, "how many shapes are there?").wait(60)
@@ -81,7 +132,11 @@ def test_captions_are_scored_by_their_own_metrics(own_session: Session) -> None:
     score = result.score("caption")
     names = [metric.name for metric in score.metrics]
     assert names[0] == "CIDEr-D" and "BLEU-4" in names and len(score) == 4
-    assert list(result.gallery.columns)[-1] == {"name": "CIDEr-D", "kind": "computed"}
+    gallery = result.gallery
+    assert list(gallery.columns)[-1] == {"name": "CIDEr-D", "kind": "computed"}
+    until(lambda: len(gallery.scores) == 1)
+    assert gallery.scores[0]["metrics"][0][0] == "CIDEr-D"
+    assert gallery.scores[0]["reliability"] is None
 
 
 def test_references_that_do_not_fit_are_one_line(

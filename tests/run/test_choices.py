@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
 from blip2_widget.model import Engine, GenerationSettings
+from blip2_widget.notebook.line import options_given, options_written, parse
 from blip2_widget.notebook.result import Result
 from blip2_widget.session import Session
 from tests.run.made import rank_only_six
@@ -78,7 +80,8 @@ def test_ranking_is_stored_whatever_the_order(
     assert not any(cell.cached for cell in [*normal, *free])
     no_engine(monkeypatch)
     # Settings that are of no matter to a ranking change nothing.
-    turned = blip2_widget.ask(frame.image, QUESTION, choices=COLOURS[::-1], max_new_tokens=7)
+    own_session.defaults.max_new_tokens = 7
+    turned = blip2_widget.ask(frame.image, QUESTION, choices=COLOURS[::-1])
     again = cells(turned)
     assert turned.progress.cached == len(again) and list(turned.probabilities()) == COLOURS[::-1]
     for before, after in zip(first, again, strict=True):
@@ -174,7 +177,13 @@ def test_a_cell_that_is_asked_anew_forgets_its_choices(frame: pd.DataFrame) -> N
     [
         ({"choices": "yes,yes"}, "'yes' is there twice"),
         ({"choices": []}, "there are no choices"),
-        ({"choices": "yes,no", "k": 2}, "choices are ranked, not generated"),
+        ({"choices": "yes,no", "k": 2}, "not generated, so k has no effect; leave it out"),
+        (
+            {"choices": "yes,no", "temperature": 0.7, "max_length": 9, "k": 5},
+            "choices are ranked, not generated, so max_new_tokens, temperature and k have no "
+            "effect; leave them out",
+        ),
+        ({"choices": "{x}", "top_p": 1.0, "seed": 1}, "so top_p has no effect; leave it out"),
         ({"k": 3, "num_beams": 2}, "3 answers cannot come of 2 beams"),
         ({"preset": "cocoa"}, "did you mean 'coco'"),
     ],
@@ -184,6 +193,47 @@ def test_what_cannot_be_is_refused_before_anything_is_read(
 ) -> None:
     with pytest.raises(Blip2Error, match=said):
         blip2_widget.ask(["gone.png"], QUESTION, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"num_beams": 5}, "num_beams has"),
+        (
+            {"preset": "vqa", "choices": "a,b", "min_length": 1},
+            "min_new_tokens, preset and choices",
+        ),
+        ({"length_normalised": True}, "length_normalised has"),
+    ],
+)
+def test_what_generates_nothing_takes_no_option_of_answers(
+    options: dict[str, Any], named: str
+) -> None:
+    calls: dict[str, Callable[..., Any]] = {
+        "match": lambda **how: blip2_widget.match(["gone.png"], "a", **how),
+        "search": lambda **how: blip2_widget.search(["gone.png"], "a", **how),
+        "embed": lambda **how: blip2_widget.embed(["gone.png"], **how),
+        "map": lambda **how: blip2_widget.map(["gone.png"], **how),
+    }
+    for name, call in calls.items():
+        with pytest.raises(Blip2Error, match=f"^{name} generates nothing, so {named}"):
+            call(**options)
+
+
+def test_a_preset_goes_with_choices_and_so_does_the_line_that_is_copied(
+    frame: pd.DataFrame, own_session: Session
+) -> None:
+    own_session.defaults.num_beams = 3
+    plain = blip2_widget.ask(frame.image, QUESTION, choices="yes,no", start=False)
+    preset = blip2_widget.ask(frame.image, QUESTION, choices="yes,no", preset="vqa", start=False)
+    own_session.defaults.num_beams = 1
+    for result, words in ((plain, ""), (preset, " --preset vqa")):
+        asked = result._askings[0]
+        written = options_written(asked.options)
+        assert sorted(written.split(" --")) == sorted(f"--choices yes,no{words}".split(" --"))
+        again = options_given(parse(f"ask df.image {written}"))
+        same = blip2_widget.ask(frame.image, QUESTION, **again, start=False)
+        assert same._askings[0].how.said == asked.how.said
 
 
 def test_a_conversation_answers_freely(frame: pd.DataFrame) -> None:

@@ -102,7 +102,7 @@ def test_a_column_that_is_none_is_refused() -> None:
         blip2_widget.ask(frame.image, QUESTION, frame=frame, choices="{option}")
     with pytest.raises(Blip2Error, match="options} as choices needs the data frame"):
         blip2_widget.ask(list(frame.image), QUESTION, choices="{options}")
-    with pytest.raises(Blip2Error, match="leave temperature and k out"):
+    with pytest.raises(Blip2Error, match="so k has no effect"):
         blip2_widget.ask(frame.image, QUESTION, frame=frame, choices="{options}", k=2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from blip2_widget.model import Engine
 from blip2_widget.model.decoding import CausalDecoder
 from blip2_widget.run.pictures import Pictures
 from blip2_widget.session import Session
+from blip2_widget.store import answer_key
 
 QUESTIONS = {
     str(number): f"how many {shape} are there?"
@@ -134,3 +136,20 @@ def test_pictures_of_known_files_are_opened_by_decoders_too(
     # Another precision of the vision side: the files' keys are known, their features are not.
     assert blip2_widget.caption(paths, variant="cpu-bf16").wait(60).progress.cached == 0
     assert threads and all(name.startswith("blip2-decode") for name in threads)
+
+
+def test_what_t5_answered_before_its_batches_were_mended_is_not_taken(
+    own_session: Session, tiny_opt: Path, tiny_t5: Path
+) -> None:
+    own_session.defaults.variant = "cpu-fp32"
+    for model, is_taken in ((tiny_opt, True), (tiny_t5, False)):
+        run = blip2_widget.ask(demo.samples().image[:1], "what?", model=str(model), start=False).run
+        wanted = run._answers.want("picture", "what?", "question")
+        before = answer_key(
+            wanted.features_key,
+            language=run.variant.language,
+            prompt=wanted.prompt,
+            settings=run.settings.stored_as(),
+            seed=None,
+        )
+        assert (wanted.key == before) is is_taken

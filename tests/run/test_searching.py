@@ -13,6 +13,7 @@ from PIL import Image
 import blip2_widget
 from blip2_widget import demo
 from blip2_widget.errors import Blip2Error
+from blip2_widget.index import VectorIndex
 from blip2_widget.model import RetrievalEngine, pooled, similarity
 from blip2_widget.notebook.result import Result
 from blip2_widget.run import Measuring
@@ -112,6 +113,22 @@ def test_a_second_search_reads_no_picture_and_no_features(
     assert len(fewer.found) == 4 and max(fewer.found.index) < 10
 
 
+def test_where_no_model_fits_a_search_says_so_and_a_map_of_what_is_stored_is_made(
+    frame: pd.DataFrame, own_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blip2_widget.search(frame.image, TEXT, **EXACT).wait(60)
+
+    def refuse(*_: Any) -> Any:
+        raise Blip2Error("nothing fits")
+
+    monkeypatch.setattr(own_session.manager, "choose", refuse)
+    # The vectors of the pictures are in memory, but what is searched for has to be read.
+    for query in ("a red circle", 3):
+        with pytest.raises(Blip2Error, match="nothing fits"):
+            blip2_widget.search(frame.image, query, **EXACT)
+    assert len(blip2_widget.map(frame.image, **EXACT).wait(60).coordinates) == 32
+
+
 def test_pictures_in_memory_are_looked_at_again(frame: pd.DataFrame) -> None:
     """They may be others by then, of which nothing but their pixels tells."""
     images = [np.array(Image.open(path).convert("RGB")) for path in frame.image]
@@ -141,6 +158,29 @@ def test_what_was_cancelled_is_gone_on_with(
     assert result.progress.state == "cancelled" and len(result.found) == 0
     result.retry()
     assert found_rows(result) == expected and result.progress.done == 32
+
+
+@pytest.mark.parametrize("query", [TEXT, 3])
+def test_a_search_is_cancelled_while_its_index_is_made(
+    query: Any, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = found_rows(blip2_widget.search(frame.image, query, n=4, frame=frame, cache=False))
+    monkeypatch.setattr("blip2_widget.index.vectors._AT_A_TIME", 8)
+    real, rounded = VectorIndex._round, []
+
+    def stopping(index: VectorIndex, some: slice, vectors: torch.Tensor) -> None:
+        rounded.append(some)
+        if len(rounded) == 1:
+            result.cancel()
+        real(index, some, vectors)
+
+    monkeypatch.setattr(VectorIndex, "_round", stopping)
+    result = blip2_widget.search(frame.image, query, n=4, frame=frame, start=False)
+    result.board.runs[0].start()
+    result.board.runs[0].wait(60)
+    assert result.progress.state == "cancelled" and len(rounded) == 1
+    result.retry()
+    assert found_rows(result) == expected and len(rounded) > 4
 
 
 def test_what_cannot_be_searched_for_is_said(frame: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,30 +106,50 @@ def test_known_values_without_java(without_java: None) -> None:
 
 
 @needs_java
-def test_a_tokenizer_that_cannot_run_costs_no_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_java_s_tokenizer_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert captions.tokenize(["Ein Mädchen's dog."], [["x"]]).captions == ["ein mädchen 's dog"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def java_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a shell's line in the place of Java."""
+
+    def put(line: str) -> None:
+        (tmp_path / "java").write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "java").chmod(0o700)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    return put
+
+
+def test_a_tokenizer_that_cannot_run_costs_no_score(java_is: Callable[[str], None]) -> None:
     """A Java that is there and fails, as macOS has one that only says where to get it."""
-    (tmp_path / "java").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "java").chmod(0o700)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    java_is("echo 'No Java runtime present' >&2; exit 1")
     score = score_captions(CAPTIONS, REFERENCES)
     said = "\n".join(score.notes)
-    assert "Java's tokenizer failed" in said and "METEOR is left out, since its program" in said
+    assert "Java's tokenizer failed (No Java runtime present), so captions" in said
+    assert "METEOR is left out, since its program" in said
     assert not score.comparable and len(score.metrics) == 6
+    java_is("exit 3")
+    (note,) = captions.tokenize(["a dog"], [["x"]]).notes
+    assert "Java's tokenizer failed (it ended in 3)" in note
 
 
-@needs_java
-def test_a_tokenizer_that_loses_a_line_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
-
-    def shifted(self: Any, asked: dict[int, list[Any]]) -> dict[int, list[str]]:
-        lines = [each["caption"] for several in asked.values() for each in several][1:]
-        return {at: [lines[at]] for at in range(len(lines))}
-
-    monkeypatch.setattr(PTBTokenizer, "tokenize", shifted)
-    tokens = captions.tokenize(["a dog", "a cat"], [["x"], ["y"]])
+@pytest.mark.parametrize("line", ["tail -n +2", "cat; echo; echo more", "head -n 1"])
+def test_a_tokenizer_that_loses_a_line_is_not_believed(
+    line: str, java_is: Callable[[str], None]
+) -> None:
+    java_is(line)
+    tokens = captions.tokenize(["A dog", "a cat"], [["x"], ["y"]])
     assert tokens.captions == ["a dog", "a cat"] and tokens.tokenizer == captions.OWN_TOKENIZER
+
+
+def test_java_is_given_a_line_a_caption(java_is: Callable[[str], None]) -> None:
+    java_is("cat")
+    tokens = captions.tokenize(["a dog .", "a\ncat"], [["x", ""], ["y"]])
+    assert tokens.tokenizer == captions.JAVA_TOKENIZER
+    assert (tokens.captions, tokens.references) == (["a dog", "a cat"], [["x", ""], ["y"]])
 
 
 @needs_java

@@ -14,6 +14,7 @@ import { OPEN, type Opened } from "./items";
 import { MapPanel } from "./MapPanel";
 import { OpenPicture } from "./OpenPicture";
 import { PromptBar } from "./PromptBar";
+import { Scores } from "./Scores";
 import { Table } from "./Table";
 import { ShownLine, Toolbar } from "./Toolbar";
 
@@ -117,6 +118,7 @@ export function Gallery({ session, view }: { session: Session; view: View }) {
           onHelp={() => setHelp(true)}
         />
         <Agreement session={session} />
+        <Scores session={session} />
         <ShownLine session={session} onCompare={() => setComparing(session.fewSelected.peek())} />
       </div>
       <div class="main">

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { count } from "../format";
 import type { Facet, Filter } from "../protocol";
 import { short } from "../query";
+import { useRoving } from "../roving";
 
 type Bins = Facet["bins"];
 
@@ -14,9 +15,8 @@ interface HistogramProps {
 
 /** How often which numbers are: a click on a bar shows only those, and a drag a range of them. */
 export function Histogram({ label, bins, filter, onChange }: HistogramProps) {
-  const [cursor, setCursor] = useState(0);
+  const { root, stop, setStop, onKeyDown } = useRoving(bins.length);
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null);
-  const root = useRef<HTMLDivElement>(null);
   const anchor = useRef<number | null>(null);
 
   const choose = (from: number, to: number): void => {
@@ -47,7 +47,6 @@ export function Histogram({ label, bins, filter, onChange }: HistogramProps) {
 
   if (bins.every((bin) => bin.count === 0)) return <p class="facetnote">nothing yet</p>;
   const most = Math.max(...bins.map((bin) => bin.count));
-  const stop = Math.min(cursor, bins.length - 1);
   const isChosen = ({ min, max }: Bins[number], k: number): boolean => {
     if (drag) return k >= Math.min(drag.from, drag.to) && k <= Math.max(drag.from, drag.to);
     const middle = (min + max) / 2;
@@ -64,14 +63,7 @@ export function Histogram({ label, bins, filter, onChange }: HistogramProps) {
         class={`histogram${filter || drag ? " histogram-used" : ""}`}
         role="group"
         aria-label={`${label}, distribution`}
-        onKeyDown={(event) => {
-          const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-          const next = stop + step;
-          if (step === 0 || next < 0 || next >= bins.length) return;
-          event.preventDefault();
-          setCursor(next);
-          (root.current?.children[next] as HTMLElement | undefined)?.focus();
-        }}
+        onKeyDown={onKeyDown}
       >
         {bins.map((bin, k) => (
           <button
@@ -86,7 +78,7 @@ export function Histogram({ label, bins, filter, onChange }: HistogramProps) {
               if (event.button !== 0) return;
               // Touch would keep the pointer on the bar it began at.
               (event.target as Element).releasePointerCapture?.(event.pointerId);
-              setCursor(k);
+              setStop(k);
               setDrag({ from: k, to: k });
             }}
             onPointerEnter={() => drag && setDrag({ ...drag, to: k })}
