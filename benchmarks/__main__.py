@@ -26,6 +26,7 @@ from benchmarks import (
     fuzzing,
     gallery,
     index,
+    jobs,
     latency,
     limits,
     load,
@@ -64,6 +65,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     gallery.NAME: gallery.measure,
     fuzzing.NAME: fuzzing.measure,
     soak.NAME: soak.measure,
+    jobs.NAME: jobs.measure,
 }
 #: Those that need no checkpoint but the demo.
 _WITHOUT_CHECKPOINT: Final = {
