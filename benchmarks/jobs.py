@@ -11,8 +11,9 @@ engine, which uses all cores, is 1.00 ×. An actor has the threads of the cores 
 
 What the machinery costs is measured with a model that answers at once: pictures are opened, sent,
 batched, kept and written down, and nothing is computed. The million rows are paths to a thousand
-small pictures on the demo, so that almost all answers are stored: in a list, which Ray is given,
-and in Parquet, which its workers read.
+small pictures on the demo, so that almost all answers are stored: in Parquet, which Ray's workers
+read, and in a list, which they are given. What an actor keeps of pictures that are all different
+shows with the model that answers at once.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ GROWTH = "a further row"
 #: When memory is looked at, in rows of all.
 _MOMENTS: Final = {"after a tenth": 0.1, "after half": 0.5, "at the end": 1.0}
 DRIVER, ACTOR, OPENER, RAY = "the kernel", "an actor", "an opener", "Ray's own"
+PARQUET, LIST = "paths in Parquet", "paths in a list"
+DIFFERENT: Final = "different pictures, without the store"
 #: The row that the bar is about.
-AT_SIZE: Final = f"1,000,000 paths in Parquet, {DRIVER}"
+AT_SIZE: Final = f"1,000,000 {PARQUET}, {DRIVER}"
 INSTANT: Final = "nothing to compute"
 OPENING, FILE = "opening a JPEG takes a core", "its file"
 _SIZES: Final = ((500, 375), (1024, 768), (4000, 3000))
@@ -68,8 +71,8 @@ def measure(setting: Setting) -> list[Record]:
         small_files(setting.count(20_000, 64), folder / "small")
         small = {"variant": unquantised(), "batch": 64, "part": 512, "instant": True}
         records += _rates(demo, INSTANT, str(folder / "small"), **small)
-        for kind in ("Parquet", "a list"):
-            records += _memory(setting, kind, folder)
+        for kind, rows in ((PARQUET, 1_000_000), (LIST, 1_000_000), (DIFFERENT, 100_000)):
+            records += _memory(setting, kind, setting.count(rows, 600), folder)
     return records + _opening(setting)
 
 
@@ -116,9 +119,8 @@ def _way(actors: int) -> str:
     return "local engine" if not actors else f"{actors} actor{'s' if actors > 1 else ''}"
 
 
-def _memory(setting: Setting, kind: str, folder: Path) -> list[Record]:
-    rows = setting.count(1_000_000, 600)
-    what = f"{rows:,} paths in {kind}"
+def _memory(setting: Setting, kind: str, rows: int, folder: Path) -> list[Record]:
+    what = f"{rows:,} {kind}"
     place = str(folder / kind)
     try:
         found = call(hold, setting.cache, rows=rows, kind=kind, folder=place, quick=setting.quick)
@@ -198,8 +200,7 @@ def time_captions(
         if instant:
             answer_at_once()
         if actors:
-            if instant:
-                _connect()
+            _connect(instant)
             options |= {"engine": "ray", "actors": actors, "rows_per_part": part, "out": out}
         result = blip2_widget.caption(paths, CAPTION_PROMPT, **options)
         run = result.board.run_of(0)
@@ -234,16 +235,19 @@ def answer_at_once() -> None:
     Engine.encode, Engine.stream = encode, stream  # type: ignore[method-assign,assignment]
 
 
-def _connect() -> None:
-    """Begin a Ray whose workers' models answer at once, too; else as the package would."""
+def _connect(instant: bool) -> None:
+    """A Ray of this process's own, whatever else runs on the machine; its workers' models answer at
+    once where those are wanted."""
+    os.environ["RAY_ADDRESS"] = "local"
+    if not instant:
+        return  # the package starts it, as anywhere
     import logging
 
     import ray
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    hook = {"worker_process_setup_hook": f"{__name__}.answer_at_once"}
     ray.init(
-        runtime_env=hook,
+        runtime_env={"worker_process_setup_hook": f"{__name__}.answer_at_once"},
         log_to_driver=False,
         logging_level=logging.ERROR,
         include_dashboard=False,
@@ -251,21 +255,29 @@ def _connect() -> None:
 
 
 def hold(rows: int, kind: str, folder: str, quick: bool) -> dict[str, Any]:
-    """Caption so many paths to a thousand pictures by an actor, and say who held what meanwhile:
-    `held` has bytes by process, at each of the moments."""
+    """Caption so many rows by an actor, and say who held what meanwhile: `held` has bytes by
+    process, at each of the moments."""
     import blip2_widget
 
-    paths = _paths(rows, Path(folder))
-    images: Any = list(paths) if kind == "a list" else _table(paths, rows, Path(folder))
     options: dict[str, Any] = {"model": "demo", "variant": unquantised(), "engine": "ray"}
     options |= {"actors": 1, "rows_per_part": 100 if quick else 512, "out": f"{folder}/out"}
+    images: Any
+    if kind == DIFFERENT:
+        images = small_files(rows, Path(folder))
+        options["cache"] = False
+    else:
+        paths = _paths(rows, Path(folder))
+        images = list(paths) if kind == LIST else _table(paths, rows, Path(folder))
+    _connect(instant=kind == DIFFERENT)
     held: dict[str, list[int]] = {}
     moments: list[tuple[float, int]] = []
     with Workers() as workers:
         result = blip2_widget.caption(images, **options)
         now: dict[str, int] = {}
         for share in _MOMENTS.values():
-            while result.progress.done < share * rows and not result.board.wait(0.1):
+            while result.progress.done < share * rows and not result.board.wait(
+                0.1 if quick else 1
+            ):
                 moments.append((time.monotonic(), result.progress.done))
                 found = {DRIVER: process_held(), **_by_kind(workers.held())}
                 if found[ACTOR] or not now:  # at the end of a job its actors end, too

@@ -1,0 +1,85 @@
+"""What is measured of jobs: their rates, and that every part of it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import jobs
+from benchmarks.pictures import photo, small_files
+from benchmarks.process import call
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def test_a_rate_begins_when_all_are_at_work_and_ends_while_they_are() -> None:
+    # Ten rows at a time: one actor for two pieces, two for four, and one for the last.
+    moments = [(0.0, 0), (10.0, 10), (10.5, 10), (20.0, 20), (24.0, 30), (28.0, 40), (45.0, 50)]
+    assert jobs.steady(moments, since=20.0, actors=2) == pytest.approx(8 / 20)
+    assert jobs.steady(moments, since=0.0, actors=1) == pytest.approx(35 / 40)
+    with pytest.raises(ValueError, match="more rows"):
+        jobs.steady(moments, since=28.0, actors=2)
+
+
+def test_the_local_engine_is_timed_without_ray(tmp_path: Path) -> None:
+    small_files(24, tmp_path / "small")
+    found = call(
+        jobs.time_captions,
+        tmp_path / "cache",
+        folder=str(tmp_path / "small"),
+        model="demo",
+        variant="cpu-fp32",
+        batch=4,
+        part=4,
+        actors=0,
+    )
+    assert set(found) == {jobs.FIGURE, jobs.STARTUP}
+    assert 0 < found[jobs.FIGURE] < found[jobs.STARTUP]
+
+
+@pytest.mark.cluster
+def test_actors_are_timed_with_a_model_that_answers_at_once(tmp_path: Path) -> None:
+    small_files(60, tmp_path / "small")
+    found = call(
+        jobs.time_captions,
+        tmp_path / "cache",
+        folder=str(tmp_path / "small"),
+        model="demo",
+        variant="cpu-fp32",
+        batch=4,
+        part=10,
+        actors=1,
+        instant=True,
+    )
+    assert found[jobs.ACTORS] == 1
+    assert 0 < found[jobs.FIGURE] < found[jobs.STARTUP] and 100 < found[jobs.BYTES] < 5000
+
+
+@pytest.mark.cluster
+def test_memory_is_told_of_everybody_at_every_moment(tmp_path: Path) -> None:
+    found = call(
+        jobs.hold,
+        tmp_path / "cache",
+        rows=1500,
+        kind=jobs.PARQUET,
+        folder=str(tmp_path),
+        quick=True,
+    )
+    held = found["held"]
+    assert set(held) == {jobs.DRIVER, jobs.ACTOR, jobs.OPENER, jobs.RAY}
+    assert all(len(sizes) == 3 and min(sizes) > 10e6 for sizes in held.values())
+    assert found[jobs.AGAIN] > 0
+
+
+def test_opening_is_timed_on_files_like_photographs(tmp_path: Path) -> None:
+    found = call(jobs.time_opening, tmp_path / "cache", width=500, height=375, count=2)
+    assert found[jobs.OPENING] > 0
+    assert 20e3 < found[jobs.FILE] < 200e3
+    assert photo(500, 375, "a").size == (500, 375)
+    assert photo(500, 375, "a") != photo(500, 375, "b")
