@@ -19,7 +19,6 @@ shows with the model that answers at once.
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.memory import process_held
-from benchmarks.pictures import CAPTION_PROMPT, NEW_TOKENS, noise, photo, scenes, small_files
+from benchmarks.pictures import CAPTION_PROMPT, NEW_TOKENS, noise, scenes, small_files
 from benchmarks.process import ProcessFailed, call
 from benchmarks.record import Record, Unit, median_of, not_measured
 from benchmarks.setting import Setting
@@ -50,9 +49,7 @@ DIFFERENT: Final = "different pictures, without the store"
 #: The row that the bar is about.
 AT_SIZE: Final = f"1,000,000 {PARQUET}, {DRIVER}"
 INSTANT: Final = "nothing to compute"
-OPENING, FILE = "opening a JPEG takes a core", "its file"
-_SIZES: Final = ((500, 375), (1024, 768), (4000, 3000))
-_UNITS: Final[dict[str, Unit]] = {ACTORS: "", FIGURE: "s", STARTUP: "s", AGAIN: "s", OPENING: "s"}
+_UNITS: Final[dict[str, Unit]] = {ACTORS: "", FIGURE: "s", STARTUP: "s", AGAIN: "s"}
 
 
 def measure(setting: Setting) -> list[Record]:
@@ -73,7 +70,7 @@ def measure(setting: Setting) -> list[Record]:
         records += _rates(demo, INSTANT, str(folder / "small"), **small)
         for kind, rows in ((PARQUET, 1_000_000), (LIST, 1_000_000), (DIFFERENT, 100_000)):
             records += _memory(setting, kind, setting.count(rows, 600), folder)
-    return records + _opening(setting)
+    return records
 
 
 def _saved(folder: Path, kind: str, count: int) -> str:
@@ -134,19 +131,6 @@ def _memory(setting: Setting, kind: str, rows: int, folder: Path) -> list[Record
         records += [
             Record(NAME, f"{what}, {who}", figure, value, "bytes")
             for figure, value in figures.items()
-        ]
-    return records
-
-
-def _opening(setting: Setting) -> list[Record]:
-    records = []
-    for width, height in _SIZES:
-        count = setting.count(max(40_000_000 // (width * height), 10), 2)
-        found = call(time_opening, setting.cache, width=width, height=height, count=count)
-        subject = f"photographs of {width} × {height}"
-        records += [
-            Record(NAME, subject, figure, value, _UNITS.get(figure, "bytes"))
-            for figure, value in found.items()
         ]
     return records
 
@@ -333,37 +317,3 @@ def _table(paths: Any, rows: int, folder: Path) -> str:
 
 def _parts(out: str) -> list[Path]:
     return sorted(Path(out).glob("part-*.parquet"))
-
-
-def time_opening(width: int, height: int, count: int) -> dict[str, float]:
-    """A processor's seconds for a picture, from its file to what the published checkpoints' encoder
-    is sent, the median of five passes; and the bytes of its file."""
-    from blip2_widget.jobs import Row, Spec, open_pictures
-    from blip2_widget.model import GenerationSettings, PictureSize, locate, parse, read_machine
-    from blip2_widget.model.variants import variant
-
-    located = locate(parse("demo"))
-    spec = Spec(
-        prompts=(),
-        checkpoint=located.checkpoint,
-        commit=located.commit,
-        variant=variant("cpu-fp32", read_machine(), located.family),
-        settings=GenerationSettings(),
-        size=PictureSize(224, 224, 3),  # bicubic
-    )
-    with tempfile.TemporaryDirectory() as name:
-        paths = [Path(name) / f"{number}.jpg" for number in range(count)]
-        for number, path in enumerate(paths):
-            photo(width, height, f"{NAME}-{number}").save(path, quality=90)
-        rows = [Row(number, str(path), str(path), ()) for number, path in enumerate(paths)]
-        seconds = []
-        for _ in range(5):
-            began = time.process_time()
-            opened = open_pictures(rows, spec)
-            seconds.append((time.process_time() - began) / count)
-            if any(each.error for each in opened):
-                raise RuntimeError("a picture was not opened")
-        return {
-            OPENING: statistics.median(seconds),
-            FILE: sum(path.stat().st_size for path in paths) / count,
-        }

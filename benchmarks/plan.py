@@ -45,21 +45,21 @@ class Pictures:
     size: float
 
 
-#: `jobs`, "opening a JPEG takes a core".
+#: `inputs`, "a JPEG of …".
 SIZES: Final = {
-    "500 × 375": Pictures(4.2e-3, 67e3),
-    "1024 × 768": Pictures(12.9e-3, 275e3),
-    "4000 × 3000": Pictures(233e-3, 4.2e6),
+    "500 × 375": Pictures(4.14e-3, 66.6e3),
+    "1024 × 768": Pictures(12.8e-3, 274e3),
+    "4000 × 3000": Pictures(227e-3, 4.21e6),
 }
 TYPICAL: Final = "1024 × 768"
 
-#: `jobs`: bytes of a part a row, and of an answer in a store's file.
-PART_ROW, STORED_ROW = 165.0, 680.0
-#: `jobs`: bytes that the kernel holds of a piece of Parquet, a row of a list, a sample of a tar.
-PIECE, LISTED, SAMPLE = 22e3, 435.0, 2_170.0
-#: `jobs`: seconds in which the kernel begins with a part that is there, on a local disk; and what a
-#: request to an object store takes, which is an assumption.
-GOING_ON, REQUEST = 2e-3, 0.1
+#: `inputs`: bytes of a row in a part and of an answer in the store, bytes that the kernel holds of
+#: a row of a list and of a sample of a tar, and a core's seconds to go on with a part.
+PART_ROW, STORED_ROW, LISTED, SAMPLE, GOING_ON = 138.0, 549.0, 191.0, 1_670.0, 0.25e-3
+#: `jobs`: bytes that the kernel holds more for each piece of 512 rows of Parquet.
+PIECE: Final = 22e3
+#: Seconds that a request to an object store takes: an assumption.
+REQUEST: Final = 0.1
 #: GPU hours from one failure to the next: 419 in 54 days of 16,384 GPUs (The Llama 3 Herd of
 #: Models, section 3.3.4).
 BETWEEN_FAILURES: Final = 54 * 24 * 16_384 / 419
@@ -80,10 +80,10 @@ def opt() -> Work:
     return work_of(Blip2Config(text_config=text, num_query_tokens=32))
 
 
-def roofline_rate() -> float:
+def roofline_rate(batch: int = BATCH) -> float:
     """The captions a second that an H200 cannot pass."""
     seconds = seconds_per_answer(
-        opt(), PRECISIONS["bf16"], H200, batch=BATCH, text_tokens=1, new_tokens=NEW_TOKENS
+        opt(), PRECISIONS["bf16"], H200, batch=batch, text_tokens=1, new_tokens=NEW_TOKENS
     )
     return 1 / seconds
 
@@ -151,8 +151,10 @@ def size_table(counts: list[float], rate: float, picture: Pictures) -> str:
         rows += [
             row(f"parts of {size} rows ({label})", [f"{each:,.0f}" for each in numbers]),
             row("· held by the kernel", [_bytes(each * PIECE) for each in numbers]),
-            row("· to go on, local disk", [_time(each * GOING_ON) for each in numbers]),
-            row("· to go on, object store", [_time(each * REQUEST) for each in numbers]),
+            row(
+                "· to go on with them, a core's time", [_time(each * GOING_ON) for each in numbers]
+            ),
+            row("· to go on with them, object store", [_time(each * REQUEST) for each in numbers]),
             row("· a piece on its way", [_bytes(size * SENT)] * len(counts)),
         ]
     rows += [
@@ -164,6 +166,19 @@ def size_table(counts: list[float], rate: float, picture: Pictures) -> str:
         ),
     ]
     return table(["", *(f"{count:,.0f} pictures" for count in counts)], rows)
+
+
+def loss_table(gpus: int = 8) -> str:
+    """GPU time that a lost machine costs: a piece of each actor is done again row by row, each row
+    alone in its batch and with a note before it."""
+    rows = []
+    alone = 1 / (ASSUMED * roofline_rate(batch=1))
+    for size in (512, 1024, 4096):
+        for place, note in (("a file system", 0.0), ("an object store", REQUEST)):
+            hours = gpus * size * (alone + note) / 3600
+            shares = [f"{100 * hours / gpus / every:.2g} %" for every in (2, 24)]
+            rows.append([f"{size} rows, {place}", f"{60 * hours:.2g} GPU minutes", *shares])
+    return table(["", "a machine lost", "one every 2 h", "one a day"], rows)
 
 
 def _bytes(size: float) -> str:
@@ -200,6 +215,8 @@ def main() -> None:
         print(f"{work_table()}\n")
     print(f"{cost_table(rates, options.pictures, pictures)}\n")
     print(size_table(options.pictures, rate, typical))
+    if not options.rate:
+        print(f"\n{loss_table()}")
 
 
 def assumed_rates() -> dict[str, float]:

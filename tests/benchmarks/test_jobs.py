@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import jobs
-from benchmarks.pictures import photo, small_files
+from benchmarks.pictures import small_files
 from benchmarks.process import call
 
 ROOT = Path(__file__).parents[2]
@@ -75,11 +75,3 @@ def test_memory_is_told_of_everybody_at_every_moment(tmp_path: Path) -> None:
     assert set(held) == {jobs.DRIVER, jobs.ACTOR, jobs.OPENER, jobs.RAY}
     assert all(len(sizes) == 3 and min(sizes) > 10e6 for sizes in held.values())
     assert found[jobs.AGAIN] > 0
-
-
-def test_opening_is_timed_on_files_like_photographs(tmp_path: Path) -> None:
-    found = call(jobs.time_opening, tmp_path / "cache", width=500, height=375, count=2)
-    assert found[jobs.OPENING] > 0
-    assert 20e3 < found[jobs.FILE] < 200e3
-    assert photo(500, 375, "a").size == (500, 375)
-    assert photo(500, 375, "a") != photo(500, 375, "b")

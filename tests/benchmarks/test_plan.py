@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plan
-from benchmarks.plan import Pictures, assumed_rates, cost_table, roofline_rate, size_table
+from benchmarks.plan import (
+    Pictures,
+    assumed_rates,
+    cost_table,
+    loss_table,
+    roofline_rate,
+    size_table,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 
@@ -19,7 +26,7 @@ def test_the_page_holds_the_tables_as_they_are_computed(
     monkeypatch.setattr(sys, "argv", ["plan"])
     plan.main()
     tables = capsys.readouterr().out.strip().split("\n\n")
-    assert len(tables) == 3
+    assert len(tables) == 4
     page = PAGE.read_text(encoding="utf-8")
     for each in tables:
         assert each in page, f"docs/scale.md is older than this:\n\n{each}"
@@ -44,6 +51,14 @@ def test_sizes_go_by_the_pictures_and_parts() -> None:
     assert cells["| the pictures' files"] == ["4.1 GB", "4.1 TB |"]
     assert cells["| features in 16 bit"] == ["201 MB", "201 GB |"]
     assert cells["| parts of 512 rows (as it is by itself)"] == ["8", "8,000 |"]
+
+
+def test_a_lost_machine_costs_its_pieces_row_by_row() -> None:
+    disk, store = loss_table(gpus=1).splitlines()[2:4]
+    # 512 rows, each at least as long as ten readings of the language model's 5.3 GB, and a request.
+    alone = float(disk.split(" | ")[1].split()[0]) * 60 / 512
+    assert 10 * 5.3e9 / 4.8e12 / 0.6 < alone < 0.03
+    assert float(store.split(" | ")[1].split()[0]) * 60 / 512 == pytest.approx(alone + 0.1, rel=0.1)
 
 
 def test_what_was_measured_takes_the_place_of_what_is_assumed(
