@@ -95,7 +95,7 @@ def parts(count: int) -> dict[str, dict[str, float]]:
 
     def row(number: int) -> Answered:
         text = " ".join(chance.choices(_WORDS, k=9))
-        cell = Cell("", "caption", "done", text, chance.uniform(-9, -1))
+        cell = Cell("", "caption", "done", text, logprob=chance.uniform(-9, -1))
         cell.answered_at = 1.7e9 + number / 100
         return Answered(number, _address(number), _key(number), None, (cell,))
 
@@ -178,7 +178,7 @@ def held(count: int) -> dict[str, dict[str, float]]:
                     member = tarfile.TarInfo(f"{number:09}.{suffix}")
                     member.size = 10
                     tar.addfile(member, io.BytesIO(b"x" * 10))
-                tar.members.clear()  # what it leaves behind would be taken for free memory
+                tar.getmembers().clear()  # what it leaves behind would be taken for free memory
         found["a sample of WebDataset, in the kernel"] = told(
             lambda: of_tars([str(shard)], [], _ROWS)
         )

@@ -60,7 +60,7 @@ def measure(setting: Setting) -> list[Record]:
         few = _saved(folder / "scenes", "demo", setting.count(6_000, 32))
         records = _rates(demo, "demo", few, variant=unquantised(), batch=64, part=256)
         if setting.checkpoint != CHECKPOINT:
-            few = _saved(folder / "noise", "noise", setting.count(64, 4))
+            few = _saved(folder / "noise", "noise", setting.count(64, 16))
             variant = "cpu-int8" if setting.refusal("cpu-int8") is None else unquantised()
             records += _rates(
                 setting, setting.checkpoint.name, few, variant=variant, batch=8, part=8
@@ -88,19 +88,25 @@ def _rates(setting: Setting, label: str, folder: str, **how: Any) -> list[Record
     ways = {f"{label}, {how['variant']}, {_way(actors)}": actors for actors in (0, 1, 2)}
     local = next(iter(ways))
     rounds: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    records = []
-    try:
-        # What a first load converts is kept by then, and no way has to do it.
-        call(load, setting.cache, model=how["model"], variant=how["variant"])
-        for _ in range(setting.rounds):
-            for way, actors in ways.items():
+    failed: dict[str, str] = {}
+    # What a first load converts is kept by then, and no way has to do it.
+    call(load, setting.cache, model=how["model"], variant=how["variant"])
+    for _ in range(setting.rounds):
+        for way, actors in ways.items():
+            try:
                 rounds[way].append(call(time_captions, setting.cache, actors=actors, **how))
-    except ProcessFailed as error:
-        return [not_measured(NAME, label, FIGURE, "s", str(error))]
+            except ProcessFailed as error:
+                failed[way] = str(error)
+    records = []
     for way, found in rounds.items():
+        if way in failed or local in failed:
+            why = failed.get(way) or failed[local]
+            records.append(not_measured(NAME, way, FIGURE, "s", why))
+            continue
         for figure in found[0]:
             values = [each[figure] for each in found]
             records.append(median_of(NAME, way, figure, _UNITS.get(figure, "bytes"), values))
+        # Round by round, so that what slows the machine for a while slows both sides.
         pairs = [
             (each[FIGURE], base[FIGURE]) for each, base in zip(found, rounds[local], strict=True)
         ]
