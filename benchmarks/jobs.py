@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.memory import process_held
 from benchmarks.pictures import CAPTION_PROMPT, NEW_TOKENS, noise, scenes, small_files
@@ -34,6 +34,9 @@ from benchmarks.setting import Setting
 from benchmarks.ways import unquantised
 from benchmarks.workers import Workers
 from blip2_widget.demo import CHECKPOINT
+
+if TYPE_CHECKING:
+    import torch
 
 NAME: Final = "jobs"
 FIGURE, STARTUP = "seconds a picture", "until the first answers"
@@ -211,11 +214,11 @@ def time_captions(
 
 def answer_at_once() -> None:
     """Let every model in this process answer without computing anything."""
-    import torch
-
     from blip2_widget.model.engine import Answer, Engine, Step
 
     def encode(engine: Engine, images: Sequence[Any], between: Any = None) -> torch.Tensor:
+        import torch  # where a model is: it takes seconds, and every worker of Ray comes by here
+
         config = engine.model.config
         return torch.zeros(len(images), config.num_query_tokens, config.qformer_config.hidden_size)
 
