@@ -60,7 +60,7 @@ def measure(setting: Setting) -> list[Record]:
     demo = replace(setting, checkpoint=CHECKPOINT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        few = _saved(folder / "scenes", "demo", setting.count(6_000, 32))
+        few = _saved(folder / "scenes", "demo", setting.count(10_000, 32))
         records = _rates(demo, "demo", few, variant=unquantised(), batch=64, part=256)
         if setting.checkpoint != CHECKPOINT:
             few = _saved(folder / "noise", "noise", setting.count(64, 16))
@@ -68,7 +68,7 @@ def measure(setting: Setting) -> list[Record]:
             records += _rates(
                 setting, setting.checkpoint.name, few, variant=variant, batch=8, part=8
             )
-        small_files(setting.count(20_000, 64), folder / "small")
+        small_files(setting.count(60_000, 64), folder / "small")
         small = {"variant": unquantised(), "batch": 64, "part": 512, "instant": True}
         records += _rates(demo, INSTANT, str(folder / "small"), **small)
         for kind, rows in ((PARQUET, 1_000_000), (LIST, 1_000_000), (DIFFERENT, 100_000)):
