@@ -26,6 +26,8 @@ from benchmarks import (
     fuzzing,
     gallery,
     index,
+    inputs,
+    jobs,
     latency,
     limits,
     load,
@@ -61,9 +63,11 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Record]]]] = {
     filtering.NAME: filtering.measure,
     index.NAME: index.measure,
     export.NAME: export.measure,
+    inputs.NAME: inputs.measure,
     gallery.NAME: gallery.measure,
     fuzzing.NAME: fuzzing.measure,
     soak.NAME: soak.measure,
+    jobs.NAME: jobs.measure,
 }
 #: Those that need no checkpoint but the demo.
 _WITHOUT_CHECKPOINT: Final = {
@@ -75,6 +79,7 @@ _WITHOUT_CHECKPOINT: Final = {
     filtering.NAME,
     index.NAME,
     export.NAME,
+    inputs.NAME,
     gallery.NAME,
     fuzzing.NAME,
     soak.NAME,

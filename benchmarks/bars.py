@@ -13,6 +13,7 @@ from benchmarks import (
     follow_up,
     gallery,
     index,
+    jobs,
     load,
     overhead,
     repeat,
@@ -212,6 +213,13 @@ BARS: Final = (
         0.2,
         "s",
         lambda figures: figures.value(index.NAME, index.OF_32, index.SECONDS),
+    ),
+    Bar(
+        "a job over 1,000,000 rows of Parquet: what the kernel holds of a further row",
+        False,
+        100,
+        "bytes",
+        lambda figures: figures.value(jobs.NAME, jobs.AT_SIZE, jobs.GROWTH),
     ),
 )
 

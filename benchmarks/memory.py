@@ -15,9 +15,9 @@ from pathlib import Path
 _PROCESS = Path("/proc/self")
 
 
-def process_held() -> int:
-    """Bytes of memory that are this process's own and no file's."""
-    return _kilobytes("status", "RssAnon")
+def process_held(pid: int | None = None) -> int:
+    """Bytes of memory that are a process's own, this one's or another's, and no file's."""
+    return _kilobytes("status", "RssAnon", _PROCESS if pid is None else Path(f"/proc/{pid}"))
 
 
 def process_mapped() -> int:
@@ -73,8 +73,8 @@ def worked_with(work: Callable[[], object]) -> int | None:
         return None
 
 
-def _kilobytes(file: str, field: str) -> int:
-    for line in (_PROCESS / file).read_text().splitlines():
+def _kilobytes(file: str, field: str, process: Path = _PROCESS) -> int:
+    for line in (process / file).read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise LookupError(field)

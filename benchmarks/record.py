@@ -109,6 +109,8 @@ def quantity(value: float, unit: Unit) -> str:
                 return f"{value * factor:.3g} {name}"
         return f"{value * 1e6:.3g} µs"
     if unit == "bytes":
+        if abs(value) < 1e3:
+            return f"{value:.0f} B"
         if abs(value) < 1e6:
             return f"{value / 1e3:.1f} kB"
         return f"{value / 1e9:.2f} GB" if abs(value) >= 1e8 else f"{value / 1e6:.0f} MB"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import process_held
+from benchmarks.pictures import small_files
 from benchmarks.process import call
 from benchmarks.record import Record, Unit
 from benchmarks.setting import Setting
@@ -52,7 +53,7 @@ def soak(rows: int, folder: str) -> dict[str, float]:
     from blip2_widget.model import engine
 
     engine._PREFIX_BYTES = 50_000_000
-    paths = _draw(rows, Path(folder))
+    paths = small_files(rows, Path(folder))
     process = psutil.Process()
     result = blip2_widget.caption(paths, model="demo", max_new_tokens=8, start=False)
     gallery: Any = result.gallery
@@ -91,20 +92,3 @@ def soak(rows: int, folder: str) -> dict[str, float]:
         MESSAGES_LAST: (end[4] - half[4]) / (end[0] - half[0]),
         MISSING: sum(result.board.cell(row, 0).answer is None for row in range(rows)),
     }
-
-
-def _draw(rows: int, folder: Path) -> list[str]:
-    """Small files of noise, a thousand in a folder."""
-    import numpy as np
-    from PIL import Image
-
-    generator = np.random.default_rng(17)
-    paths = []
-    for row in range(rows):
-        inside = folder / str(row // 1000)
-        inside.mkdir(parents=True, exist_ok=True)
-        path = inside / f"{row}.png"
-        pixels = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path, compress_level=1)
-        paths.append(str(path))
-    return paths

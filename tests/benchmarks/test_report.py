@@ -62,6 +62,7 @@ def test_quantities_are_in_the_size_that_reads_best() -> None:
     assert quantity(0.0000123, "s") == "12.3 µs"
     assert quantity(7.5e9, "bytes") == "7.50 GB"
     assert quantity(12e6, "bytes") == "12 MB"
+    assert quantity(138.4, "bytes") == "138 B"
     assert quantity(3000, "×") == "3,000 ×"
 
 
