@@ -102,7 +102,7 @@ def parts(count: int) -> dict[str, dict[str, float]]:
     rows = [row(number) for number in range(_ROWS)]
     with tempfile.TemporaryDirectory() as name:
         there = Parts(Path(name) / "out")
-        there.describe({"fingerprint": NAME}, overwrite=False)
+        there.describe({"fingerprint": NAME, "asking": NAME}, [])
         there.write(0, rows, spec)  # imports what writing needs
         writing = _seconds(lambda: [there.write(each, rows, spec) for each in range(count)])
         again = Parts(there.folder)

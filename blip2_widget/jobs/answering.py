@@ -170,25 +170,32 @@ class Answering:
             )
         self.spec = spec
         self._between = between
+        self._located = located
         self._resident = session.manager.hold(located, spec.variant)
         self._engine = self._resident.future.result()
-        self._answers = Answers(
-            located,
+        self._sizes = suitable_sizes(self._engine, spec.variant, spec.settings, spec.batch_size)
+        self._answers = self._storing(session.store) if spec.cache else None
+
+    def _storing(self, store: Store) -> Answers:
+        spec = self.spec
+        answers = Answers(
+            self._located,
             spec.variant,
             spec.settings,
-            session.store if spec.cache else Store.in_memory(),
+            store,
             spec.refresh,
             question_form=spec.question_form,
         )
-        self._answers.set_batch_sizes(
-            suitable_sizes(self._engine, spec.variant, spec.settings, spec.batch_size)
-        )
+        answers.set_batch_sizes(self._sizes)
+        return answers
 
     def answer(self, rows: Sequence[Opened]) -> list[Answered]:
         """The rows with their answers, in their order. What is stored is not computed again, and
         equal questions about equal pictures are computed once. Raises Cancelled where `between`
         does; what was computed by then is stored."""
         spec = self.spec
+        # What is kept of these alone goes with them, or it would grow by every row.
+        answers = self._answers or self._storing(Store.in_memory())
         cells = [
             tuple(
                 Cell(text, prompt.kind)
@@ -204,7 +211,7 @@ class Answering:
             elif each.key is not None and each.image is not None:
                 images[each.key] = each.image
                 for cell in of_row:
-                    want = self._answers.want(each.key, cell.prompt, cell.kind)
+                    want = answers.want(each.key, cell.prompt, cell.kind)
                     wanted.setdefault(want, []).append(cell)
 
         def settle(want: Wanted, answer: Answer | StoredAnswer, cached: bool, at: float) -> None:
@@ -231,11 +238,11 @@ class Answering:
         def failed(wants: Sequence[Wanted], error: Exception) -> None:
             _fail((cell for want in wants for cell in wanted[want]), error)
 
-        for want, stored in self._answers.stored(wanted).items():
-            settle(want, stored, True, stored.created_at)
+        for want, before in answers.stored(wanted).items():
+            settle(want, before, True, before.created_at)
         reports = Reports(settle_all, failed, lambda _running: None)
         left = [want for want, (cell, *_) in wanted.items() if cell.state == "waiting"]
-        self._answers.compute(self._engine, left, opened, reports, self._between)
+        answers.compute(self._engine, left, opened, reports, self._between)
         return [
             Answered(each.row.number, each.row.address, each.key, each.thumbnail, of_row)
             for each, of_row in zip(rows, cells, strict=True)

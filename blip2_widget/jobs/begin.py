@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, is_ray_dataset
-from blip2_widget.jobs import on_ray
+from blip2_widget.jobs import on_ray, turn
 from blip2_widget.jobs.answering import Spec
 from blip2_widget.jobs.datasets import of_dataset
 from blip2_widget.jobs.job import Job, description
@@ -109,7 +110,7 @@ def begin(
     overwrite: bool,
 ) -> Job:
     """The job that is asked for, which is not started yet. Raises Blip2Error where its folder holds
-    something else, and where no model can answer."""
+    something else or another process is at work in it, and where no model can answer."""
     on_ray.check_installed()
     if source is None:
         source = of_column(column, [asking.texts(prompt) for prompt in prompts], rows)
@@ -117,8 +118,9 @@ def begin(
     spec = spec_of(prompts, asking, located)
     job = description(spec, source, asking.variant, rows)
     parts = _parts(out or default_path().parent / "jobs" / job["fingerprint"][:16])
+    is_there = parts.holds(job, overwrite) and not asking.refresh
+    turn.check(parts)
     fingerprints = [piece.fingerprint for piece in source.pieces]
-    parts.describe(job, fingerprints, overwrite, anew=asking.refresh)
     pictures = Pictures(source.column, asking.store, spec.limits)
     return Job(
         source,
@@ -126,6 +128,7 @@ def begin(
         title=title,
         located=located,
         parts=parts,
+        describe=None if is_there else partial(parts.describe, job, fingerprints, asking.refresh),
         pictures=pictures,
         ask=lambda row, prompt: asking.run([prompt], rows=[row], beside=pictures).start(),
         variant=asking.variant,

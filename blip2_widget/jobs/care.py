@@ -1,12 +1,15 @@
 """Rows that kill whoever works on them are left out, so that no piece is begun for ever.
 
-Whoever begins on a piece leaves a note. Who finds the note of one that never came back goes row by
-row, and notes each before it is begun: a row at which two processes have died is given up.
+Whoever begins on a piece leaves a note. Who finds the note of one that never came back goes on in
+some chunks, and in the chunk at which a second one died row by row, and notes each before it is
+begun: a row at which two processes have died is given up. So a machine that was lost for another
+reason costs a few notes, and a row that kills costs four processes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,6 +17,9 @@ from blip2_widget.jobs.parts import Parts
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
+
+#: From which item to which, the last one left out.
+_Range = tuple[int, int]
 
 
 def with_care(
@@ -25,23 +31,26 @@ def with_care(
 ) -> list[Done]:
     """What `work` makes of the items, in their order; of those that are `given_up`, what that
     makes. `name` is that of the step and the piece."""
-    note = parts.note(name)
-    if note is None:
-        parts.put_note(name, _as_note([], None))
-        done = work(items)
-    else:
-        told = json.loads(note)
-        died = [*told["died"], *([] if told["at"] is None else [told["at"]])]
-        done = []
-        for at, item in enumerate(items):
-            if died.count(at) > 1:
-                done.append(given_up(item))
+    died = [(first, end) for first, end in json.loads(parts.note(name) or "[]")]
+    done: list[Done] = []
+    try:
+        for first, end in chunks(len(items), died):
+            if end - first == 1 and died.count((first, end)) > 1:
+                done.append(given_up(items[first]))
                 continue
-            parts.put_note(name, _as_note(died, at))
-            done += work([item])
-    parts.drop_note(name)
+            parts.put_note(name, json.dumps([*died, (first, end)]))
+            done += work(items[first:end])
+    finally:  # which a process that dies does not come to
+        parts.drop_note(name)
     return done
 
 
-def _as_note(died: list[int], at: int | None) -> str:
-    return json.dumps({"died": died, "at": at})
+def chunks(count: int, died: Sequence[_Range]) -> list[_Range]:
+    """How `count` items are gone through where processes have died at some of them."""
+    ranges = [(0, count)]
+    for first, end in died:
+        if (first, end) in ranges and end - first > 1:
+            step = math.isqrt(count - 1) + 1 if (first, end) == (0, count) else 1
+            at = ranges.index((first, end))
+            ranges[at : at + 1] = [(k, min(k + step, end)) for k in range(first, end, step)]
+    return ranges

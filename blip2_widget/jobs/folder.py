@@ -36,15 +36,17 @@ class Folder(Answerer):
 
     parts: Parts
 
-    def _look(self, parts: Parts) -> None:
-        """Take all parts that are there."""
+    def _look(self, parts: Parts, are_ours: bool = True) -> None:
+        """Take all parts that are there, if they are answers to what is asked."""
         self.parts = parts
         self._there: dict[int, PartCounts] = {}
+        #: Of all parts together: how many answers, how many that failed, how many that were stored.
+        self._sum: tuple[int, ...] = (0, 0, 0)
         #: The first row of each part, in order, and the part's number.
         self._firsts: list[tuple[int, int]] = []
         self._asked: dict[tuple[int, int], Run] = {}
         self.pictures.learns, self.pictures.told = True, self._key_of
-        self._versions = parts.versions()
+        self._versions = parts.versions() if are_ours else {}
         with ThreadPoolExecutor(_AT_A_TIME) as threads:
             numbers = sorted(self._versions)
             for number, read in zip(numbers, threads.map(self._read, numbers), strict=True):
@@ -57,7 +59,7 @@ class Folder(Answerer):
     # --- for the person -------------------------------------------------------------------------
 
     def count_stored(self) -> int:
-        return sum(counts.answered for counts in self._there.values())
+        return self._sum[0]
 
     @property
     def progress(self) -> Progress:
@@ -124,6 +126,12 @@ class Folder(Answerer):
             self._there[number] = counts
             if before is None:
                 bisect.insort(self._firsts, (counts.first, number))
+            self._sum = tuple(
+                total + now - earlier
+                for total, now, earlier in zip(
+                    self._sum, _numbers(counts), _numbers(before), strict=True
+                )
+            )
             for row in range(counts.first, counts.first + counts.rows):
                 self.pictures.errors.pop(row, None)
             self.pictures.errors.update(errors)
@@ -188,9 +196,11 @@ class Folder(Answerer):
     # --- state ----------------------------------------------------------------------------------
 
     def _counts(self) -> Counts:
-        every = list(self._there.values())
         total = len(self.column.values) * len(self.prompts)
-        failed = sum(each.failed for each in every)
-        done = sum(each.answered for each in every) + failed
-        cached = sum(each.cached for each in every)
+        answered, failed, cached = self._sum
+        done = answered + failed
         return Counts(total, done, failed, cached, left=total - done)
+
+
+def _numbers(counts: PartCounts | None) -> tuple[int, ...]:
+    return (0, 0, 0) if counts is None else (counts.answered, counts.failed, counts.cached)

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.jobs import on_ray
+from blip2_widget.jobs import on_ray, turn
 from blip2_widget.jobs.answering import Spec
 from blip2_widget.jobs.folder import Folder
 from blip2_widget.jobs.parts import Parts
@@ -23,6 +24,9 @@ from blip2_widget.run import Pictures, Progress, Prompt, Run, escaped
 from blip2_widget.texts import whole
 
 _log = logging.getLogger(__name__)
+
+#: Of each folder the job of this process that was started last.
+_AT_WORK: WeakValueDictionary[str, Job] = WeakValueDictionary()
 
 
 class Job(Folder):
@@ -41,9 +45,11 @@ class Job(Folder):
         ask: Callable[[int, Prompt], Run],
         variant: str = "auto",
         actors: int | None = None,
+        describe: Callable[[], None] | None = None,
     ) -> None:
         """`ask` starts a run that asks one row something else, in this process. `variant` is a
-        name, or "auto" for what the cluster's machines can hold."""
+        name, or "auto" for what the cluster's machines can hold. `describe` makes the folder this
+        job's, before it begins, where it is not."""
         super().__init__(source.column, title, located, spec.variant, pictures)
         self.prompts = list(spec.prompts)
         self.settings = spec.settings
@@ -53,12 +59,22 @@ class Job(Folder):
         self._wanted_variant = variant
         self._actors = actors
         self._begins = [piece.first for piece in source.pieces]
+        self._describe = describe
         self._stop = threading.Event()
-        self._look(parts)
+        self._turn: str | None = None
+        self._look(parts, are_ours=describe is None)
 
     # --- for the person -------------------------------------------------------------------------
 
     def start(self) -> Self:
+        other = _AT_WORK.get(self.parts.folder)
+        if other is not None and other is not self:
+            other.cancel()  # a cell that is run again goes on where it was
+        _AT_WORK[self.parts.folder] = self
+        if self._describe is not None:
+            self._describe()
+            self._describe = None
+            self._look(self.parts)
         self._begin(self._missing())
         return self
 
@@ -86,8 +102,9 @@ class Job(Folder):
             if self._finished.is_set() or self._state == "waiting":
                 return
             self._stop.set()
-            self.parts.stop()
             self._end("cancelled")
+            if self._turn is not None:
+                turn.give(self.parts, self._turn)
         self._announce(range(len(self._source)))
 
     def retry(self, rows: Collection[int] | None = None) -> None:
@@ -131,17 +148,25 @@ class Job(Folder):
         self._announce(range(len(self._source)))
 
     def _work(self, numbers: Sequence[int], stop: threading.Event) -> None:
+        over = threading.Event()
         try:
+            mine = turn.take(self.parts)
+            threading.Thread(
+                target=turn.keep, args=(self.parts, mine, over), name="blip2-turn", daemon=True
+            ).start()
+            with self._lock:
+                self._turn = mine
+                if stop.is_set():
+                    return
             self._say("starting Ray", stop)
             plan = on_ray.plan(self.located, self._wanted_variant, self._actors)
             self._spec = replace(self._spec, variant=plan.variant)
             self.variant = plan.variant
             actors = min(plan.actors, len(numbers))
             self._say(f"loading {self.located.checkpoint.label} · {plan.variant.name}", stop)
-            self.parts.go()
             pieces = [(number, self._source.pieces[number]) for number in numbers]
             kept = [number for number in numbers if number in self._there]
-            for number, counts in on_ray.run(self._spec, pieces, self.parts, plan, kept):
+            for number, counts in on_ray.run(self._spec, pieces, self.parts, plan, mine, kept):
                 read = self._read(number) or (number, counts, {})
                 with self._lock:
                     self._arrived(*read)
@@ -153,7 +178,7 @@ class Job(Folder):
                     return
             with self._lock:
                 if not stop.is_set():
-                    self._end("done")
+                    self._end("cancelled" if self._missing() else "done")
         except Exception as error:
             if not isinstance(error, Blip2Error):
                 _log.exception("a job failed")
@@ -162,6 +187,7 @@ class Job(Folder):
                 if not stop.is_set():
                     self._fail(error)
         finally:
+            over.set()
             self._announce(())
 
     # --- state ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blip2_widget.errors import Blip2Error
+from blip2_widget.jobs import turn
 from blip2_widget.jobs.answering import (
     Answered,
     Answering,
@@ -46,11 +47,14 @@ class Resources:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is spread out: the variant that its machines can hold, and what an actor takes."""
+    """How a job is spread out: the variant that its machines can hold, and what an actor takes.
+
+    `threads` are those that an actor computes on, None leaves that to torch."""
 
     variant: Variant
     resources: Resources
     actors: int
+    threads: int | None = None
 
 
 def check_installed() -> None:
@@ -60,8 +64,8 @@ def check_installed() -> None:
 
 
 def connect() -> Any:
-    """Ray, connected to the cluster that RAY_ADDRESS names or that this process is in; else one of
-    this machine's own cores. Raises Blip2Error where it is not installed or does not answer."""
+    """Ray, connected to the cluster that RAY_ADDRESS names or that this process is connected to;
+    else one of this machine's own cores. Raises Blip2Error where it is not installed or silent."""
     # Neither reports to anybody, nor notes on its own workings in a person's notebook.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -71,7 +75,13 @@ def connect() -> Any:
 
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            # Without an address it would join whichever cluster was started here last.
+            ray.init(
+                os.environ.get("RAY_ADDRESS", "local"),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False,
+            )
         except Exception as error:
             raise Blip2Error(f"Ray cannot be reached: {type(error).__name__}: {error}") from None
     return ray
@@ -104,7 +114,10 @@ def plan(located: Located, variant: str, actors: int | None) -> Plan:
     cpus = max((cores - 1) // count, 1) if cores > count else cores / (count + 1)
     # An actor lies on one machine, and waits for ever for more cores than that has.
     widest = max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
-    return Plan(chosen, Resources(min(cpus, widest), 0, bytes_needed), count)
+    # Ray gives a process as many threads as it has cores to itself; who opens pictures mostly waits
+    # for who answers, whose model may have them meanwhile.
+    threads = max(min(cores // count, int(widest)), 1)
+    return Plan(chosen, Resources(min(cpus, widest), 0, bytes_needed), count, threads)
 
 
 def _look(located: Located, variant: str) -> tuple[Variant, int, int]:
@@ -120,12 +133,13 @@ def run(
     pieces: Sequence[tuple[int, Piece]],
     parts: Parts,
     plan: Plan,
+    job: str,
     kept: Collection[int] = (),
 ) -> Iterator[tuple[int, Counts]]:
     """Answer the numbered pieces and write a part of each; yields what each holds, as it is there.
 
-    Of the parts `kept` what they have is kept, and only rows that failed are answered. Once the
-    parts say stop, what is under way is given up. Raises Blip2Error where it cannot go on.
+    Of the parts `kept` what they have is kept, and only rows that failed are answered. Once it is
+    not the turn of `job`, what is under way is given up. Raises Blip2Error where it cannot go on.
     """
     ray = connect()
     context = ray.data.DataContext.get_current()
@@ -139,7 +153,7 @@ def run(
     numbered = ray.data.from_items(items, override_num_blocks=len(items))
     opened = numbered.map_batches(
         _open,
-        fn_args=(spec, parts.folder),
+        fn_args=(spec, parts.folder, job),
         batch_size=None,
         num_cpus=1 if plan.resources.cpus >= 1 else plan.resources.cpus / 2,
     )
@@ -150,7 +164,7 @@ def run(
         resources["memory"] = plan.resources.memory
     answered = opened.map_batches(
         _Actor,
-        fn_constructor_args=(spec, parts.folder),
+        fn_constructor_args=(spec, parts.folder, job, plan.threads),
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(plan.actors, len(items))),
         **resources,
@@ -164,7 +178,7 @@ def run(
         raise Blip2Error(line_of(error, "the job stopped")) from error
 
 
-def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
+def _open(batch: dict[str, Any], spec: Spec, folder: str, job: str) -> dict[str, Any]:
     """Open the pictures of pieces, all but those whose rows are answered already, and take the
     answers to equal ones from what a part held before its piece became another."""
     parts = Parts(folder)
@@ -172,7 +186,7 @@ def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
     for number, pickled, is_kept in zip(
         batch["number"], batch["piece"], batch["kept"], strict=True
     ):
-        if parts.is_stopped:
+        if not turn.has(parts, job):
             contents.append(b"")
             continue
         piece: Piece = pickle.loads(pickled)
@@ -195,8 +209,13 @@ def _open(batch: dict[str, Any], spec: Spec, folder: str) -> dict[str, Any]:
 class _Actor:
     """A model that answers what was opened, and writes it down."""
 
-    def __init__(self, spec: Spec, folder: str) -> None:
+    def __init__(self, spec: Spec, folder: str, job: str, threads: int | None) -> None:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         self._parts = Parts(folder)
+        self._job = job
         self._answering = Answering(spec, self._between)
         self._looked_at = 0.0
 
@@ -220,6 +239,7 @@ class _Actor:
                 self._answering.answer,
                 lambda each: self._answering.answer([given_up(each.row)])[0],
             )
+            self._check()  # the folder may be another job's by now
         except Cancelled:
             return b""
         rows = {**kept, **{row.number: row for row in answered}}
@@ -231,8 +251,11 @@ class _Actor:
         now = time.monotonic()
         if now - self._looked_at > _LOOK_EVERY:
             self._looked_at = now
-            if self._parts.is_stopped:
-                raise Cancelled
+            self._check()
+
+    def _check(self) -> None:
+        if not turn.has(self._parts, self._job):
+            raise Cancelled
 
 
 def line_of(error: BaseException, what: str) -> str:
@@ -240,4 +263,8 @@ def line_of(error: BaseException, what: str) -> str:
     told = str(error).partition("\n\nThe above exception was the direct cause")[0].strip()
     kind, _, message = (told.splitlines() or [""])[-1].partition(": ")
     name = kind.rpartition(".")[2]
-    return message if name == "Blip2Error" else f"{what}: {name}: {message}"
+    if name == "Blip2Error":
+        return message
+    if not message:  # of an actor that died Ray tells more than one line, and the cause in none
+        return f"{what}: {type(error).__name__}, see Ray's logs in /tmp/ray/session_latest/logs"
+    return f"{what}: {name}: {message}"

@@ -35,8 +35,6 @@ _MORE: Final[dict[str, Kind]] = {
 }
 #: The file that says what the answers are answers to.
 DESCRIPTION = "_job.json"
-#: Who works on the job stops once this is there.
-_STOP = "_stop"
 #: How a part is called whose piece is another by now, until it is written again.
 _EARLIER = "_earlier"
 #: Where in a job's folder the rows lie that would lie nowhere else.
@@ -85,29 +83,32 @@ class Parts:
 
     # --- the job's description ------------------------------------------------------------------
 
-    def describe(
-        self, job: dict[str, Any], pieces: Sequence[str], overwrite: bool, anew: bool = False
-    ) -> None:
-        """Begin a job about `pieces`, by their fingerprints, or go on with it; `anew` begins the
-        same job from nothing. Where the same is asked of other rows, parts of pieces that are the
-        same are kept, and of the others what is known of pictures that are still there.
-
-        Raises Blip2Error where the folder holds something else, unless that is to be overwritten.
-        """
+    def holds(self, job: dict[str, Any], overwrite: bool) -> bool:
+        """Whether these are the parts of that job. Raises Blip2Error where the folder holds
+        something else, unless that is to be overwritten."""
         before = self.description()
-        is_same = before is not None and before["fingerprint"] == job["fingerprint"]
-        if is_same and not anew:
-            return
-        asks_same = before is not None and before.get("asking") == job["asking"] and not anew
         self.check_ours()
-        if before is not None and not (is_same or overwrite):
+        if before is None:
+            return False
+        if before["fingerprint"] == job["fingerprint"]:
+            return True
+        if not overwrite:
             raise Blip2Error(
                 f"{self.folder} holds answers about other rows: write --overwrite to keep those "
                 "about rows that are the same, or give another folder"
-                if asks_same
+                if before.get("asking") == job["asking"]
                 else f"{self.folder} holds the answers of another job: give another folder, or "
                 "write --overwrite to replace them"
             )
+        return False
+
+    def describe(self, job: dict[str, Any], pieces: Sequence[str], anew: bool = False) -> None:
+        """Begin a job about `pieces`, by their fingerprints, in the place of what the folder holds.
+        Where the same was asked of other rows, parts of pieces that are the same are kept, and of
+        the others what is known of pictures that are still there; not so if `anew`."""
+        self.check_ours()
+        before = self.description()
+        asks_same = before is not None and before.get("asking") == job["asking"] and not anew
         kept = self._sifted(pieces) if asks_same else set()
         for name in set(self._listed()) - kept - {DESCRIPTION}:
             self._files.rm_file(f"{self._path}/{name}")
@@ -152,19 +153,6 @@ class Parts:
         return job
 
     # --- notes to whoever works on the job ------------------------------------------------------
-
-    def stop(self) -> None:
-        """Let all who work on the job give up."""
-        self.put_note(_STOP, "")
-
-    def go(self) -> None:
-        """Let them work again."""
-        self.drop_note(_STOP)
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether the job was stopped."""
-        return self.note(_STOP) is not None
 
     def note(self, name: str) -> str | None:
         """What a note says, None where there is none."""

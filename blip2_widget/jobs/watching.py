@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import Column, ImageError, LazyValues, Limits, is_remote, reason_of
+from blip2_widget.jobs import turn
 from blip2_widget.jobs.folder import Folder
 from blip2_widget.jobs.parts import DESCRIPTION, Parts
 from blip2_widget.model import Checkpoint, GenerationSettings, Located, Sizes, Variant
@@ -151,7 +152,7 @@ class Watching(Folder):
                 self._arrived(*read)
             self._name_variant()
             self._announce(range(read[1].first, read[1].first + read[1].rows))
-        told_of = "stopped where they are made, " if self.parts.is_stopped else ""
+        told_of = "" if turn.is_anyones(self.parts) else "nobody is making them just now, "
         told_of += f"{unread} parts cannot be read, " if unread else ""
         with self._lock:
             if stop.is_set():

@@ -27,7 +27,7 @@ class Maker:
         self.source = replace(self.source, column=replace(self.source.column, name="photo"))
         self.parts = Parts(folder)
         pieces = [piece.fingerprint for piece in self.source.pieces]
-        self.parts.describe(description(self.spec, self.source, "auto", rows), pieces, False)
+        self.parts.describe(description(self.spec, self.source, "auto", rows), pieces)
         self._answering = Answering(self.spec)
 
     def make(self, *numbers: int) -> None:

@@ -53,3 +53,18 @@ def test_what_was_asked_and_failed_is_asked_again(
     )
     result.retry().wait(60)
     assert result.board.cell(2, 0).answer == "blue" and begun == [[0]]
+
+
+def test_what_is_to_be_replaced_is_there_until_it_begins(
+    drawn: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Maker(str(out), drawn[:6]).make_all()
+    there = {path.name: path.read_bytes() for path in out.iterdir()}
+    result = blip2_widget.ask(
+        drawn[:6], "what colour is it?", engine="ray", out=out, overwrite=True, start=False
+    )
+    assert result.progress.done == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == there
+    monkeypatch.setattr("blip2_widget.jobs.job.Job._begin", lambda *_: None)
+    result.board.run_of(0).start()
+    assert [path.name for path in out.iterdir()] == ["_job.json"]

@@ -89,8 +89,12 @@ def test_the_same_line_goes_on_where_it_was_stopped(
     assert states <= {"done", "cancelled"}
 
     again = caption(drawn, out, rows_per_part=4, cache=False)
-    assert again.progress.done >= 4 * len(stopped)  # at once, from the folder
-    assert list(again.wait().df.caption) == expected
+    there = again.progress.done
+    assert there >= 4 * len(stopped)  # at once, from the folder
+    _until(lambda: again.progress.done > there)
+    third = caption(drawn, out, rows_per_part=4, cache=False)  # the same cell, while it runs
+    assert again.progress.state == "cancelled"
+    assert list(third.wait().df.caption) == expected
     for path, written in stopped.items():
         assert path.stat().st_mtime_ns == written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.jobs.answering import Answered
 from blip2_widget.jobs.care import with_care
 from blip2_widget.jobs.parts import Counts, Parts, cell_of
+from blip2_widget.model import Cancelled
 from blip2_widget.run import Cell, Prompt
 from tests.jobs.conftest import CAPTION, demo_spec
 
@@ -33,7 +35,7 @@ def answered(first: int, count: int) -> list[Answered]:
 
 def test_what_was_written_is_read(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, [], False)
+    parts.describe(JOB, [])
     counts = parts.write(3, answered(12, 4), SPEC)
     assert (counts.first, counts.rows, counts.answered, counts.failed) == (12, 4, 6, 2)
     assert counts.cached == 4 and counts.failed_rows == (13, 15)
@@ -49,7 +51,7 @@ def test_what_was_written_is_read(out: Path) -> None:
 
 def test_it_is_an_export_like_any_other(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, [], False)
+    parts.describe(JOB, [])
     parts.write(0, answered(0, 2), SPEC)
     table = pq.read_table(out / "part-00000000.parquet").to_pylist()
     assert [line["row"] for line in table] == [0, 0, 1, 1]
@@ -59,44 +61,46 @@ def test_it_is_an_export_like_any_other(out: Path) -> None:
 
 def test_another_jobs_folder_is_kept(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, [], False)
+    assert not parts.holds(JOB, False)
+    parts.describe(JOB, [])
     parts.write(0, answered(0, 2), SPEC)
-    parts.describe(JOB, [], False)
-    assert parts.numbers() == [0]
+    assert parts.holds(JOB, False)
     with pytest.raises(Blip2Error, match="another job"):
-        parts.describe(OTHER, [], False)
-    parts.describe(OTHER, [], True)
+        parts.holds(OTHER, False)
+    assert not parts.holds(OTHER, True)
+    assert parts.numbers() == [0]  # until it begins
+    parts.describe(OTHER, [])
     assert parts.numbers() == [] and parts.description() == OTHER
     parts.write(0, answered(0, 2), SPEC)
-    parts.describe(OTHER, [], False, anew=True)
+    parts.describe(OTHER, [], anew=True)
     assert parts.numbers() == []
 
 
 def test_a_grown_input_keeps_what_is_the_same(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, ["first", "second", "third"], False)
+    parts.describe(JOB, ["first", "second", "third"])
     for number, piece in enumerate(("first", "second", "third")):
         parts.write(number, answered(2 * number, 2), SPEC, piece)
     grown, pieces = {**JOB, "fingerprint": "longer"}, ["first", "second, longer", "third", "fourth"]
     with pytest.raises(Blip2Error, match="about other rows: write --overwrite to keep"):
-        parts.describe(grown, pieces, False)
+        parts.holds(grown, False)
     assert parts.numbers() == [0, 1, 2]
-    parts.describe(grown, pieces, True)
+    parts.describe(grown, pieces)
     assert parts.numbers() == [0, 2] and parts.description() == grown
     # What is known of the second is there for who answers it, and only until then.
     assert [row.key for row in parts.earlier(1, 2)] == ["key 2", "key 3"]
     assert parts.earlier(0, 2) == parts.earlier(3, 2) == []
-    parts.describe({**JOB, "fingerprint": "longest"}, [*pieces, "fifth"], True)
+    parts.describe({**JOB, "fingerprint": "longest"}, [*pieces, "fifth"])
     assert parts.numbers() == [0, 2] and parts.earlier(1, 2)
     parts.write(1, answered(2, 3), SPEC, "second, longer")
     assert parts.numbers() == [0, 1, 2] and parts.earlier(1, 2) == []
-    parts.describe({**JOB, "fingerprint": "shorter"}, ["first"], True)
+    parts.describe({**JOB, "fingerprint": "shorter"}, ["first"])
     assert sorted(path.name for path in out.iterdir()) == ["_job.json", "part-00000000.parquet"]
 
 
 def test_the_ends_of_parts_are_read_at_a_time(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Parts(out)
-    parts.describe(JOB, [], False)
+    parts.describe(JOB, [])
     written = {number: parts.write(number, answered(number, 1), SPEC) for number in range(4)}
     all_at_it, counts = threading.Barrier(4, timeout=60), Parts.counts
 
@@ -113,13 +117,15 @@ def test_what_is_no_jobs_folder_is_never_written_to(out: Path) -> None:
     (out / "thesis.tex").write_text("x")
     for overwrite in (False, True):
         with pytest.raises(Blip2Error, match="something else"):
-            Parts(out).describe(JOB, [], overwrite)
+            Parts(out).holds(JOB, overwrite)
+    with pytest.raises(Blip2Error, match="something else"):
+        Parts(out).describe(JOB, [])
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
 
 def test_a_part_appears_whole(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Parts(out)
-    parts.describe(JOB, [], False)
+    parts.describe(JOB, [])
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         parts.write(0, answered(0, 2), SPEC)
@@ -128,13 +134,10 @@ def test_a_part_appears_whole(out: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_job_lies_wherever_fsspec_reaches() -> None:
     parts = Parts("memory://somewhere/answers")
-    parts.describe(JOB, [], False)
+    parts.describe(JOB, [])
     parts.write(0, answered(0, 2), SPEC)
-    parts.stop()
     other = Parts("memory://somewhere/answers")
-    assert other.numbers() == [0] and other.is_stopped
-    other.go()
-    assert not parts.is_stopped
+    assert other.numbers() == [0]
 
 
 class _Death(BaseException):
@@ -143,22 +146,39 @@ class _Death(BaseException):
 
 def test_a_row_at_which_two_processes_died_is_given_up(out: Path) -> None:
     parts = Parts(out)
-    parts.describe(JOB, [], False)
+    parts.describe(JOB, [])
     tried: list[list[int]] = []
 
-    def work(some: Any) -> list[str]:
+    def attempt() -> list[str]:
+        tried.clear()
+        return with_care(parts, "_trying", range(10), work, lambda each: f"lost {each}")
+
+    def work(some: Sequence[int]) -> list[str]:
         tried.append(list(some))
-        if 2 in some:
+        if 5 in some:
+            # Killed, so nothing is tidied up.
+            out.joinpath("note").write_bytes(out.joinpath("_trying").read_bytes())
             raise _Death
         return [f"done {each}" for each in some]
 
-    def attempt() -> list[str]:
-        return with_care(parts, "_trying", [0, 1, 2, 3], work, lambda each: f"lost {each}")
-
-    for _ in range(3):
+    for last in (list(range(10)), [4, 5, 6, 7], [5], [5]):
         with pytest.raises(_Death):
             attempt()
-    assert attempt() == ["done 0", "done 1", "lost 2", "done 3"]
-    assert tried[0] == [0, 1, 2, 3] and tried[1:4] == [[0], [1], [2]]
-    assert tried.count([2]) == 2
+        assert tried[-1] == last
+        out.joinpath("note").rename(out / "_trying")
+    # All together, then in chunks of four, then those at which one died each alone.
+    assert attempt() == [f"{'lost' if each == 5 else 'done'} {each}" for each in range(10)]
+    assert tried == [[0, 1, 2, 3], [4], [6], [7], [8, 9]]
+    assert parts.note("_trying") is None
+
+
+def test_who_was_cancelled_has_not_died(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, [])
+
+    def work(_some: Sequence[int]) -> list[str]:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        with_care(parts, "_trying", range(10), work, str)
     assert parts.note("_trying") is None

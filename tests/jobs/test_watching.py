@@ -13,6 +13,7 @@ from PIL import Image
 
 import blip2_widget
 from blip2_widget.errors import Blip2Error
+from blip2_widget.jobs import turn
 from tests.jobs.conftest import CAPTION
 from tests.jobs.made import COLOUR, Maker, until
 
@@ -55,9 +56,9 @@ def test_new_parts_appear_by_themselves(
     maker.make(2)
     until(lambda: result.progress.done == 6)
     assert told == [6, 7, 8]
-    maker.parts.stop()
-    until(lambda: "stopped" in result.progress.note)
-    maker.parts.go()
+    assert "nobody" in result.progress.note
+    turn.take(maker.parts)
+    until(lambda: "nobody" not in result.progress.note)
     maker.make(0)
     result.wait(60)
     until(lambda: result.progress.state == "done")
