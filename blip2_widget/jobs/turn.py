@@ -1,5 +1,5 @@
-"""One job at a time works in a folder. Whose turn it is stands in a note that is kept fresh, where all
-who work on it look; another process may take the turn of one that has died."""
+"""One job at a time works in a folder. Whose turn it is stands in a note that is kept fresh, where
+all who work look; another process may take the turn of one that has died."""
 
 from __future__ import annotations
 

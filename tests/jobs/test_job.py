@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import blip2_widget
+from blip2_widget.errors import Blip2Error
 from tests.jobs.made import Maker
 
 pytest.importorskip("ray")
@@ -68,3 +72,31 @@ def test_what_is_to_be_replaced_is_there_until_it_begins(
     monkeypatch.setattr("blip2_widget.jobs.job.Job._begin", lambda *_: None)
     result.board.run_of(0).start()
     assert [path.name for path in out.iterdir()] == ["_job.json"]
+
+
+def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None:
+    Maker(str(out), drawn[:4]).make_all()
+    with pytest.raises(Blip2Error, match="another job"):
+        blip2_widget.caption(drawn[:4], engine="ray", out=out, max_new_tokens=5)
+    files = str(out / "part-*.parquet")
+    with pytest.raises(Blip2Error, match="n and sample"):
+        blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)
+    with pytest.raises(Blip2Error, match="actors"):
+        blip2_widget.caption(drawn, actors=2)
+    frame = pd.DataFrame({"image": drawn[:2], "options": ["red,blue"] * 2})
+    with pytest.raises(Blip2Error, match="own choices"):
+        blip2_widget.ask(
+            frame.image, "which?", engine="ray", out=out / "x", frame=frame, choices="{options}"
+        )
+    with pytest.raises(Blip2Error, match="'local' or 'ray'"):
+        blip2_widget.caption(drawn, engine="spark")
+
+
+def test_a_folder_in_which_another_process_answers_is_left_alone(
+    drawn: list[str], out: Path
+) -> None:
+    Maker(str(out), drawn[:4]).make(0)
+    note = {"job": "theirs", "host": "another", "process": 1, "at": time.time()}
+    (out / "_turn.json").write_text(json.dumps(note))
+    with pytest.raises(Blip2Error, match="process 1 on another is answering into"):
+        answered(drawn[:4], out)

@@ -241,19 +241,6 @@ def test_arrays_of_a_ray_dataset_are_pictures(
         caption(ray.data.from_items([]), out)
 
 
-def test_what_was_computed_once_is_not_computed_again(
-    drawn: list[str], out: Path, tmp_path: Path
-) -> None:
-    images = [drawn[60], drawn[61], drawn[60], drawn[60]]
-    caption(images, out, rows_per_part=4).wait()
-    # Equal pictures that meet in a piece have one answer, of one moment.
-    first, _, *others = lines_in(out).answered_at
-    assert others == [first, first]
-    # The machine's store has it for whatever other job comes.
-    other = caption([drawn[61], drawn[60]], tmp_path / "other").wait()
-    assert other.progress.cached == other.progress.done == 2
-
-
 def test_urls_are_fetched_by_the_workers(
     drawn: list[str], expected: list[str], out: Path, tmp_path: Path, own_session: Session
 ) -> None:
@@ -265,17 +252,13 @@ def test_urls_are_fetched_by_the_workers(
     with serving(Files) as address:
         urls = [f"{address}/{Path(path).name}" for path in drawn[:5]]
         urls[2] = f"{address}/nowhere.png"
-        result = caption(urls, out).wait()
-        assert list(result.errors.row) == [2] and list(result.errors.kind) == ["url"]
-        answers = [expected[at] for at in (0, 1, 3, 4)]
-        assert list(result.df.caption.drop(2)) == answers
         pd.DataFrame({"url": urls}).to_parquet(tmp_path / "urls.parquet")
-        result = caption(str(tmp_path / "urls.parquet"), tmp_path / "of parquet").wait()
-        assert list(result.df.caption.drop(2)) == answers
-        assert list(result.errors.row) == [2]
+        result = caption(str(tmp_path / "urls.parquet"), out).wait()
+        assert list(result.errors.row) == [2] and list(result.errors.kind) == ["url"]
+        assert list(result.df.caption.drop(2)) == [expected[at] for at in (0, 1, 3, 4)]
 
 
-def test_a_jobs_answers_are_exported_like_a_runs(
+def test_a_jobs_answers_are_exported_like_a_runs_and_stored_for_other_jobs(
     drawn: list[str], out: Path, tmp_path: Path
 ) -> None:
     images = [*drawn[:4], "/nowhere.png", Path(drawn[5]).read_bytes()]
@@ -291,6 +274,8 @@ def test_a_jobs_answers_are_exported_like_a_runs(
     assert cocos[0] == cocos[1] and len(cocos[0]) == 5
     with tarfile.open(job.export(tmp_path / "x.tar")) as tar:
         assert len([name for name in tar.getnames() if name.endswith(".txt")]) == 5
+    other = caption(drawn[3::-1], tmp_path / "other").wait()
+    assert other.progress.cached == other.progress.done == 4
 
 
 def test_the_command_writes_what_is_asked_for(
@@ -303,35 +288,6 @@ def test_the_command_writes_what_is_asked_for(
     options = "-m demo --variant cpu-fp32 --max-new-tokens 10 --engine ray --actors 1 -q"
     assert main(["caption", str(folder), "-o", str(table), *options.split()]) == 0
     assert list(pd.read_csv(table).answer) == expected[:4]
-
-
-def test_what_cannot_be_is_said_in_one_line(drawn: list[str], out: Path) -> None:
-    caption(drawn[:4], out).wait()
-    with pytest.raises(Blip2Error, match="another job"):
-        caption(drawn[:4], out, max_new_tokens=5)
-    files = str(out / "part-*.parquet")
-    with pytest.raises(Blip2Error, match="n and sample"):
-        blip2_widget.caption(files, engine="ray", out=out / "x", column="picture", n=3)
-    with pytest.raises(Blip2Error, match="actors"):
-        blip2_widget.caption(drawn, actors=2)
-    frame = pd.DataFrame({"image": drawn[:2], "options": ["red,blue"] * 2})
-    with pytest.raises(Blip2Error, match="own choices"):
-        caption(frame.image, out / "x", frame=frame, choices="{options}")
-    with pytest.raises(Blip2Error, match="'local' or 'ray'"):
-        blip2_widget.caption(drawn, engine="spark")
-
-
-def test_one_picture_is_asked_something_else(drawn: list[str], out: Path) -> None:
-    result = caption(drawn[:6], out).wait()
-    here = blip2_widget.caption(drawn[:6], model="demo", **OPTIONS).wait()
-    for asked in (" what colour is it? ", "a {big}"):
-        for each in (result, here):
-            each.ask(1, asked).wait()
-        cell, same = result.board.cell(1, 0), here.board.cell(1, 0)
-        assert (cell.state, cell.prompt, cell.kind) == ("done", same.prompt, same.kind)
-        assert cell.answer == same.answer
-        assert cell.answer == "blue" or cell.kind == "caption"
-    assert result.board.cell(2, 0).answer != "blue" and result.progress.state == "done"
 
 
 def _until(is_so: Callable[[], bool], seconds: float = 120) -> None:
