@@ -16,6 +16,7 @@ from typing import Final
 from benchmarks.record import quantity
 from benchmarks.report import table
 from benchmarks.roofline import PRECISIONS, Limits, Work, seconds_per_answer, work_of
+from blip2_widget.jobs.care import chunks
 
 #: NVIDIA's data sheet of the H200 SXM: 1,979 TFLOP/s of bf16 with sparsity, so half of that of
 #: what is dense, and 4.8 TB/s.
@@ -58,8 +59,9 @@ TYPICAL: Final = "1024 × 768"
 PART_ROW, STORED_ROW, LISTED, SAMPLE, GOING_ON = 153.0, 549.0, 191.0, 1_670.0, 0.22e-3
 #: `jobs`: bytes that the kernel holds more for each piece of 512 rows of Parquet.
 PIECE: Final = 22e3
-#: Seconds that a request to an object store takes: an assumption.
-REQUEST: Final = 0.1
+#: Seconds that a request to an object store takes: an assumption; and how many of those that go on
+#: with parts are made at a time (`jobs/folder.py`).
+REQUEST, TOGETHER = 0.1, 16
 #: GPU hours from one failure to the next: 419 in 54 days of 16,384 GPUs (The Llama 3 Herd of
 #: Models, section 3.3.4).
 BETWEEN_FAILURES: Final = 54 * 24 * 16_384 / 419
@@ -154,7 +156,10 @@ def size_table(counts: list[float], rate: float, picture: Pictures) -> str:
             row(
                 "· to go on with them, a core's time", [_time(each * GOING_ON) for each in numbers]
             ),
-            row("· to go on with them, object store", [_time(each * REQUEST) for each in numbers]),
+            row(
+                "· to go on with them, object store",
+                [_time(each * REQUEST / TOGETHER) for each in numbers],
+            ),
             row("· a piece on its way", [_bytes(size * SENT)] * len(counts)),
         ]
     rows += [
@@ -169,13 +174,14 @@ def size_table(counts: list[float], rate: float, picture: Pictures) -> str:
 
 
 def loss_table(gpus: int = 8) -> str:
-    """GPU time that a lost machine costs: a piece of each actor is done again row by row, each row
-    alone in its batch and with a note before it."""
+    """GPU time that a lost machine costs: a piece of each actor is done again in the chunks of
+    `jobs/care.py`, each in batches of its own and with a note before it."""
     rows = []
-    alone = 1 / (ASSUMED * roofline_rate(batch=1))
     for size in (512, 1024, 4096):
+        first, *others = chunks(size, [(0, size)])
+        row = 1 / (ASSUMED * roofline_rate(batch=first[1]))
         for place, note in (("a file system", 0.0), ("an object store", REQUEST)):
-            hours = gpus * size * (alone + note) / 3600
+            hours = gpus * (size * row + (1 + len(others)) * note) / 3600
             shares = [f"{100 * hours / gpus / every:.2g} %" for every in (2, 24)]
             rows.append([f"{size} rows, {place}", f"{60 * hours:.2g} GPU minutes", *shares])
     return table(["", "a machine lost", "one every 2 h", "one a day"], rows)
