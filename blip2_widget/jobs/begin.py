@@ -16,7 +16,8 @@ from blip2_widget.jobs.datasets import of_dataset
 from blip2_widget.jobs.job import Job, description
 from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars
-from blip2_widget.model import Located, locate, parse, picture_size, preset_named
+from blip2_widget.model import Gpu, Located, Machine, locate, parse, picture_size, preset_named
+from blip2_widget.model.variants import variant
 from blip2_widget.run import Pictures, Prompt
 from blip2_widget.session import current
 from blip2_widget.store import default_path
@@ -58,7 +59,7 @@ def files_of(
 
 
 def _parts(folder: str | Path) -> Parts:
-    return Parts(folder if "://" in str(folder) else Path(folder).absolute())
+    return Parts(folder if "://" in str(folder) else Path(folder).expanduser().absolute())
 
 
 def _expanded(text: str) -> list[str]:
@@ -76,17 +77,28 @@ def _expanded(text: str) -> list[str]:
     return sorted(found)
 
 
-def spec_of(prompts: Sequence[Prompt], asking: Asking, located: Located) -> Spec:
-    """What a worker is told, for the variant that this machine can hold. Raises Blip2Error."""
+#: What is asked for by its name may be right on another machine.
+_ELSEWHERE = Machine(0, 0, cpu_bf16=True, gpus=(Gpu(0, "a GPU", 0, 0, (9, 0)),))
+
+
+def spec_of(
+    prompts: Sequence[Prompt], asking: Asking, located: Located, elsewhere: bool = False
+) -> Spec:
+    """What a worker is told, for the variant that this machine can hold, or `elsewhere` for one by
+    its name that another may hold. Raises Blip2Error."""
     session = current()
     settings = asking.how.settings(located.family)
     if settings.choices_of is not None:
         raise Blip2Error("each row's own choices are ranked by the local engine alone")
+    if elsewhere and asking.variant != "auto":
+        chosen = variant(asking.variant, _ELSEWHERE, located.family)
+    else:
+        chosen = session.manager.plan(located, asking.variant).variant
     return Spec(
         prompts=tuple(prompts),
         checkpoint=located.checkpoint,
         commit=located.commit,
-        variant=session.manager.plan(located, asking.variant).variant,
+        variant=chosen,
         settings=settings,
         question_form=preset_named(asking.how.preset).question,
         limits=session.defaults.limits,
@@ -115,7 +127,7 @@ def begin(
     if source is None:
         source = of_column(column, [asking.texts(prompt) for prompt in prompts], rows)
     located = locate(parse(asking.model))
-    spec = spec_of(prompts, asking, located)
+    spec = spec_of(prompts, asking, located, elsewhere=True)
     job = description(spec, source, asking.variant, rows)
     parts = _parts(out or default_path().parent / "jobs" / job["fingerprint"][:16])
     is_there = parts.holds(job, overwrite) and not asking.refresh

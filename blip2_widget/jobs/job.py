@@ -167,7 +167,12 @@ class Job(Folder):
             pieces = [(number, self._source.pieces[number]) for number in numbers]
             kept = [number for number in numbers if number in self._there]
             for number, counts in on_ray.run(self._spec, pieces, self.parts, plan, mine, kept):
-                read = self._read(number) or (number, counts, {})
+                read = self._read(number)
+                if read is None:
+                    raise Blip2Error(
+                        f"part {number} was written, and is not in {self.parts.folder} as seen "
+                        "from here: give a folder that all machines share"
+                    )
                 with self._lock:
                     self._arrived(*read)
                     if not stop.is_set():

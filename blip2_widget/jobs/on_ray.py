@@ -101,6 +101,7 @@ def plan(located: Located, variant: str, actors: int | None) -> Plan:
         chosen, bytes_needed, gpu_bytes = ray.get(look.remote(located, variant))
     except ray.exceptions.RayTaskError as error:
         raise Blip2Error(str(error.cause)) from None
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cores = int(cluster.get("CPU", 1))
     if chosen.is_cuda:
         share = min(1.0, bytes_needed / max(gpu_bytes, 1))
@@ -108,15 +109,24 @@ def plan(located: Located, variant: str, actors: int | None) -> Plan:
         gpus = 1.0 if share > 0.25 else 0.5
         count = actors or max(int(cluster["GPU"] / gpus), 1)
         return Plan(chosen, Resources(1, gpus, 0), count)
-    count = actors or max(int(cluster.get("memory", 0) // max(bytes_needed, 1)), 1)
-    count = min(count, max(cores // 2, 1)) if actors is None else count
+    fitting = sum(int(node.get("memory", 0) // bytes_needed) for node in nodes)
+    if not fitting:
+        largest = max(node.get("memory", 0) for node in nodes)
+        raise Blip2Error(
+            f"{located.checkpoint.label} as {chosen.name} takes {bytes_needed / 1e9:.1f} GB, and "
+            f"Ray's largest machine gives {largest / 1e9:.1f}; write --variant cpu-int4, or start "
+            "Ray with more memory"
+        )
+    count = min(actors or max(cores // 2, 1), fitting)
     # A core in all is left to who opens pictures, if there are several.
     cpus = max((cores - 1) // count, 1) if cores > count else cores / (count + 1)
     # An actor lies on one machine, and waits for ever for more cores than that has.
-    widest = max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])
+    widest = max(node.get("CPU", 1) for node in nodes)
     # Ray gives a process as many threads as it has cores to itself; who opens pictures mostly waits
     # for who answers, whose model may have them meanwhile.
-    threads = max(min(cores // count, int(widest)), 1)
+    threads = None
+    if "OMP_NUM_THREADS" not in os.environ:
+        threads = max(min(cores // count, int(widest)), 1)
     return Plan(chosen, Resources(min(cpus, widest), 0, bytes_needed), count, threads)
 
 

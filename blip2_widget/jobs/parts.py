@@ -10,18 +10,20 @@ import datetime
 import io
 import json
 import math
+import re
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from blip2_widget.errors import Blip2Error
 from blip2_widget.formats import COLUMNS, Kind, arrow_schema, clean, no_package
+from blip2_widget.images import reason_of
 from blip2_widget.jobs.answering import Answered, Spec
 from blip2_widget.run import Cell
 
@@ -35,6 +37,7 @@ _MORE: Final[dict[str, Kind]] = {
 }
 #: The file that says what the answers are answers to.
 DESCRIPTION = "_job.json"
+_PART = re.compile(r"part-(\d{8})\.parquet")
 #: How a part is called whose piece is another by now, until it is written again.
 _EARLIER = "_earlier"
 #: Where in a job's folder the rows lie that would lie nowhere else.
@@ -76,7 +79,8 @@ class Parts:
         except ImportError as error:
             raise no_package(error.name or "pyarrow", "a job's parts") from None
         self.folder = str(folder)
-        self._files, self._path = url_to_fs(str(folder))
+        with self._usable():
+            self._files, self._path = url_to_fs(str(folder))
         self._lock = threading.Lock()
         #: Lines of parts that are looked at, by the part and the columns.
         self._kept: OrderedDict[tuple[int, tuple[str, ...]], list[dict[str, Any]]] = OrderedDict()
@@ -85,9 +89,10 @@ class Parts:
 
     def holds(self, job: dict[str, Any], overwrite: bool) -> bool:
         """Whether these are the parts of that job. Raises Blip2Error where the folder holds
-        something else, unless that is to be overwritten."""
-        before = self.description()
-        self.check_ours()
+        something else, unless that is to be overwritten, or can be none."""
+        with self._usable():
+            before = self.description()
+            self.check_ours()
         if before is None:
             return False
         if before["fingerprint"] == job["fingerprint"]:
@@ -123,8 +128,16 @@ class Parts:
             )
 
     def make(self) -> None:
-        """Make the folder, where its file system has any."""
-        self._files.makedirs(self._path, exist_ok=True)
+        """Make the folder, where its file system has any. Raises Blip2Error where it cannot be."""
+        with self._usable():
+            self._files.makedirs(self._path, exist_ok=True)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except (ImportError, ValueError, OSError) as error:  # as file systems raise them
+            raise Blip2Error(f"{self.folder} is no place for answers: {reason_of(error)}") from None
 
     @property
     def input(self) -> Parts:
@@ -185,9 +198,9 @@ class Parts:
         found = {}
         with suppress(FileNotFoundError, NotADirectoryError):
             for each in self._files.ls(self._path, detail=True):
-                name = Path(each["name"]).name
-                if name.startswith("part-") and name.endswith(".parquet"):
-                    found[int(name[5:13])] = repr(each)
+                named = _PART.fullmatch(Path(each["name"]).name)
+                if named is not None:
+                    found[int(named[1])] = repr(each)
         return found
 
     def write(
@@ -219,10 +232,17 @@ class Parts:
         return counts
 
     def all_counts(self) -> dict[int, Counts]:
-        """What each part holds that is there."""
+        """What each part holds that is there and can be read."""
         numbers = self.numbers()
         with ThreadPoolExecutor(_READ) as threads:
-            return dict(zip(numbers, threads.map(self.counts, numbers), strict=True))
+            read = zip(numbers, threads.map(self._counts_if_any, numbers), strict=True)
+            return {number: counts for number, counts in read if counts is not None}
+
+    def _counts_if_any(self, number: int) -> Counts | None:
+        try:
+            return self.counts(number)
+        except Exception:  # whatever a damaged file raises
+            return None
 
     def counts(self, number: int) -> Counts:
         """What a part holds, by its end alone."""

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 import uuid
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -55,10 +56,12 @@ def take(parts: Parts) -> str:
 
 def keep(parts: Parts, job: str, ended: Event) -> None:
     """Keep the note fresh until the job has ended or it is another's turn."""
-    while not ended.wait(_EVERY) and has(parts, job):
-        _write(parts, job)
-    if ended.is_set():
-        give(parts, job)
+    while not ended.wait(_EVERY):
+        with suppress(Exception):  # a network that is away for a moment
+            if not has(parts, job):
+                return
+            _write(parts, job)
+    give(parts, job)
 
 
 def give(parts: Parts, job: str) -> None:

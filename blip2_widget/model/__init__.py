@@ -19,7 +19,7 @@ from blip2_widget.model.catalogue import (
 )
 from blip2_widget.model.engine import Answer, Engine, Step
 from blip2_widget.model.loaded import Between, Cancelled
-from blip2_widget.model.machine import Machine, read_machine
+from blip2_widget.model.machine import Gpu, Machine, read_machine
 from blip2_widget.model.manager import ModelManager, Resident
 from blip2_widget.model.memory import give_memory_back, is_out_of_memory
 from blip2_widget.model.pixels import PictureSize, picture_size
@@ -58,6 +58,7 @@ __all__ = [
     "Checkpoint",
     "Engine",
     "GenerationSettings",
+    "Gpu",
     "KeptWeights",
     "Kind",
     "Likelihood",

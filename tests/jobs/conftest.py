@@ -64,6 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     before = os.environ.get("BLIP2_WIDGET_CACHE")
     os.environ["BLIP2_WIDGET_CACHE"] = str(tmp_path_factory.mktemp("workers"))
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+    os.environ["OMP_NUM_THREADS"] = "1"  # the nodes say that they have more cores than there are
     node = {"num_cpus": 2, "object_store_memory": 500_000_000, "include_dashboard": False}
     started = Cluster(initialize_head=True, head_node_args=node)
     started.add_node(num_cpus=2, object_store_memory=500_000_000)

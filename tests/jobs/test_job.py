@@ -12,6 +12,9 @@ import pytest
 
 import blip2_widget
 from blip2_widget.errors import Blip2Error
+from blip2_widget.jobs.on_ray import Plan, Resources
+from blip2_widget.jobs.parts import Counts
+from tests.jobs.conftest import demo_spec
 from tests.jobs.made import Maker
 
 pytest.importorskip("ray")
@@ -100,3 +103,27 @@ def test_a_folder_in_which_another_process_answers_is_left_alone(
     (out / "_turn.json").write_text(json.dumps(note))
     with pytest.raises(Blip2Error, match="process 1 on another is answering into"):
         answered(drawn[:4], out)
+
+
+def test_a_variant_of_other_machines_is_asked_for_by_its_name(
+    drawn: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = blip2_widget.caption(
+        drawn[:2], engine="ray", out=out, variant="cuda-int4", start=False
+    )
+    assert result.progress.variant == "cuda-int4"
+    with pytest.raises(Blip2Error, match="fast"):
+        blip2_widget.caption(drawn[:2], engine="ray", out=out, variant="fast", start=False)
+
+
+def test_a_part_that_is_not_seen_here_ends_the_job(
+    drawn: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Counts(first=0, rows=3, answered=3, failed=0, cached=0)
+    spread = Plan(demo_spec().variant, Resources(1, 0, 0), 1)
+    monkeypatch.setattr("blip2_widget.jobs.on_ray.plan", lambda *_: spread)
+    monkeypatch.setattr("blip2_widget.jobs.on_ray.run", lambda *_: iter([(0, written)]))
+    result = blip2_widget.caption(drawn[:3], engine="ray", out=out)
+    with pytest.raises(Blip2Error, match="a folder that all machines share"):
+        result.wait(60)
+    assert result.progress.state == "failed" and result.progress.done == 0

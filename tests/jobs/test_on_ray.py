@@ -43,10 +43,11 @@ def lines_in(out: Path) -> pd.DataFrame:
     return frame
 
 
-def workers() -> list[psutil.Process]:
-    """The processes of this process' cluster that open pictures and those that answer."""
+def workers(below: psutil.Process | None = None) -> list[psutil.Process]:
+    """The processes of this process' cluster that open pictures and those that answer, or of those
+    the ones `below` another process."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in (below or psutil.Process()).children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
             title = " ".join(process.cmdline())
             if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
@@ -134,7 +135,8 @@ def test_a_lost_node_costs_no_row(
 ) -> None:
     node = cluster.add_node(num_cpus=2, object_store_memory=500_000_000)
     result = caption(drawn * 3, out, rows_per_part=4, cache=False, batch_size=1)
-    _until(lambda: result.progress.done > 0)
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    _until(lambda: result.progress.done > 0 and bool(workers(raylet)))
     cluster.remove_node(node, allow_graceful=False)
     result.wait(300)
     assert list(lines_in(out).answer) == expected * 3

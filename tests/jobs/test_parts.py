@@ -94,7 +94,10 @@ def test_a_grown_input_keeps_what_is_the_same(out: Path) -> None:
     assert parts.numbers() == [0, 2] and parts.earlier(1, 2)
     parts.write(1, answered(2, 3), SPEC, "second, longer")
     assert parts.numbers() == [0, 1, 2] and parts.earlier(1, 2) == []
-    parts.describe({**JOB, "fingerprint": "shorter"}, ["first"])
+    (out / "part-00000002.parquet").write_bytes(b"damaged")
+    parts.describe({**JOB, "fingerprint": "shorter"}, ["first", "second", "third"])
+    assert parts.numbers() == [0]
+    parts.describe({**JOB, "fingerprint": "shortest"}, ["first"])
     assert sorted(path.name for path in out.iterdir()) == ["_job.json", "part-00000000.parquet"]
 
 
@@ -121,6 +124,22 @@ def test_what_is_no_jobs_folder_is_never_written_to(out: Path) -> None:
     with pytest.raises(Blip2Error, match="something else"):
         Parts(out).describe(JOB, [])
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("place", ["thesis.tex", "thesis.tex/answers", "nowhere://answers"])
+def test_what_can_be_no_folder_is_said_in_one_line(place: str, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    folder = place if "://" in place else str(tmp_path / place)
+    with pytest.raises(Blip2Error, match=r"is no place for answers: .+"):
+        Parts(folder).holds(JOB, False)
+
+
+def test_other_files_are_no_parts(out: Path) -> None:
+    parts = Parts(out)
+    parts.describe(JOB, [])
+    parts.write(3, answered(0, 1), SPEC)
+    (out / "part-all.parquet").write_bytes(b"merged")
+    assert parts.numbers() == [3]
 
 
 def test_a_part_appears_whole(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
