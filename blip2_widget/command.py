@@ -113,8 +113,8 @@ def _run(words: Sequence[str]) -> int:
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         answers = f"{progress.done - progress.failed:,} answers"
         print(f"{answers} in {options.out}{failed}", file=sys.stderr)
-        for error in result.errors.itertuples() if progress.failed <= _SHOWN else ():
-            print(f"  {error.picture}: {error.error}", file=sys.stderr)
+        for each in result.errors.itertuples() if progress.failed <= _SHOWN else ():
+            print(f"  {each.picture}: {each.error}", file=sys.stderr)
     return 1 if progress.failed else 0
 
 
