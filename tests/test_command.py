@@ -296,3 +296,12 @@ def test_what_a_disk_refuses_is_one_line_and_a_defect_is_not(
         told = capsys.readouterr().err
         assert told.startswith("blip2-widget: ") and told.count("\n") == 1
         assert str(error) in told
+
+
+def test_a_folder_elsewhere_is_told_as_it_was_written(
+    folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caption = api.caption
+    monkeypatch.setattr(api, "caption", lambda images, *_, **__: caption(images))
+    assert main(["caption", folder, "-o", "s3://bucket/x", "--engine", "ray"]) == 0
+    assert capsys.readouterr().err.endswith(" answers in s3://bucket/x\n")
