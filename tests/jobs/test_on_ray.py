@@ -4,8 +4,11 @@ becomes of those who work on it."""
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -280,16 +283,36 @@ def test_a_jobs_answers_are_exported_like_a_runs_and_stored_for_other_jobs(
     assert other.progress.cached == other.progress.done == 4
 
 
-def test_the_command_writes_what_is_asked_for(
-    drawn: list[str], expected: list[str], tmp_path: Path
+def test_the_command_told_again_goes_on_where_it_was_interrupted(
+    cluster: Any, drawn: list[str], expected: list[str], out: Path, tmp_path: Path
 ) -> None:
-    folder, table = tmp_path / "pictures", tmp_path / "x.csv"
-    folder.mkdir()
-    for path in drawn[:4]:
-        (folder / Path(path).name).write_bytes(Path(path).read_bytes())
-    options = "-m demo --variant cpu-fp32 --max-new-tokens 10 --engine ray --actors 1 -q"
-    assert main(["caption", str(folder), "-o", str(table), *options.split()]) == 0
-    assert list(pd.read_csv(table).answer) == expected[:4]
+    pd.DataFrame({"n": range(48), "photo": drawn[:48]}).to_csv(rows := tmp_path / "rows.csv")
+    words = ["caption", str(rows), "--column", "photo", "-o", str(out), "--engine", "ray", "-q"]
+    options = "--actors 1 --rows-per-part 4 --batch-size 1 --no-cache -m demo --variant cpu-fp32"
+    words += [*options.split(), "--max-new-tokens", "10"]
+    # Of a process that was started in the background an interrupt is not heard unless it says so.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from blip2_widget.command import main; sys.exit(main(sys.argv[1:]))"
+    )
+    environment = os.environ | {"RAY_ADDRESS": cluster.address}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words], env=environment, stderr=subprocess.PIPE, text=True
+    ) as command:
+        try:
+            _until(lambda: any(out.glob("part-*")) or command.poll() is not None)
+            command.send_signal(signal.SIGINT)
+            _, told = command.communicate(timeout=60)
+        finally:
+            command.kill()
+    assert command.returncode == 130 and "the same command goes on from there" in told
+    before = {part: part.stat().st_mtime_ns for part in out.glob("part-*")}
+    assert 0 < len(before) < 12
+
+    assert main(words) == 0
+    assert {part: part.stat().st_mtime_ns for part in before} == before
+    lines = lines_in(out)
+    assert list(lines.row) == list(range(48)) and list(lines.answer) == expected[:48]
 
 
 def _until(is_so: Callable[[], bool], seconds: float = 120) -> None:
