@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import os
 import pickle
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -119,7 +120,7 @@ def _told(value: Any) -> Any:
     if not isinstance(path, str):
         return hashlib.sha256(pickle.dumps(value)).hexdigest()
     with suppress(OSError, ValueError):  # there is none, or there can be none
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116  # a Path takes three times as long, a million times
         return path, status.st_size, status.st_mtime_ns
     return path
 

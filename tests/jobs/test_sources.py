@@ -19,8 +19,10 @@ import pytest
 import blip2_widget
 from blip2_widget.errors import Blip2Error
 from blip2_widget.images import read_column
+from blip2_widget.jobs import on_ray, turn
 from blip2_widget.jobs.answering import Answering, Row, open_pictures
 from blip2_widget.jobs.begin import files_of, is_read_there
+from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source, of_column
 from blip2_widget.jobs.sources import read as read_piece
 from blip2_widget.run import Prompt
@@ -205,9 +207,18 @@ def test_a_piece_that_cannot_be_read_is_an_error_of_its_rows(
     wrong = [{row.error and str(row.error).partition(" ")[0] for row in some} for some in rows]
     gone = tables.replace("*", "1")
     assert wrong == [{str(damaged)}] * 2 + [{None}] * 3 + [{gone}] * 3 + [{tar}]
-    [opened, *_] = open_pictures(rows[-1], demo_spec(*ASKED))
-    assert opened.error is not None and opened.error.kind == "unreadable"
-    assert "\n" not in str(opened.error)
+    # The rest of a job goes on.
+    parts = Parts(tmp_path / "answers")
+    parts.make()
+    [known] = on_ray._open(
+        {"number": [0], "piece": [pickle.dumps(before[-1])], "kept": [False]},
+        demo_spec(*ASKED),
+        parts.folder,
+        turn.take(parts),
+    )["opened"]
+    errors = [opened.error for opened in pickle.loads(known)[2]]
+    assert [error.kind for error in errors] == ["unreadable"] * 2
+    assert "\n" not in str(errors[0])
 
 
 def test_a_process_that_has_read_a_file_sees_that_it_was_changed(tmp_path: Path) -> None:
