@@ -170,8 +170,11 @@ def test_a_field_that_a_row_has_not_costs_its_answer_alone(
     rows = pa.table({"photo": drawn[:3], "txt": ["shape", None, ""]})
     pq.write_table(rows, tmp_path / "x.parquet")
     prompts = (Prompt("x", "is it a {txt}?", "question"), Prompt("caption", "", "caption"))
+    spec = demo_spec(*prompts)
+    # That what is not filled in was asked as it stands, and stored, is no answer either.
+    stands = Row(0, drawn[1], "", tuple(prompt.text for prompt in prompts))
+    Answering(spec).answer(open_pictures([stands], spec))
     for images in (tar, str(tmp_path / "x.parquet")):
-        spec = demo_spec(*prompts)
         opened = open_pictures(read(files_of(images, None, prompts, 5), prompts), spec)
         cells = [row.cells for row in Answering(spec).answer(pickle.loads(pickle.dumps(opened)))]
         assert [asked.prompt for asked, _ in cells] == [
@@ -239,7 +242,9 @@ def test_a_local_picture_that_was_changed_is_another_input(
     column = read_column([*map(str, paths[:4]), *stored, str(paths[5]), *urls])
     before = of_column(column, [""], 2)
     assert same(before, of_column(column, [""], 2)) == [True] * 5
+    time = paths[1].stat().st_mtime_ns
     paths[1].write_bytes(b"22")
+    os.utime(paths[1], ns=(time, time))
     os.utime(paths[2], ns=(1, 1))
     paths[4].write_bytes(b"22")
     assert same(before, of_column(column, [""], 2)) == [False, False, False, True, True]
