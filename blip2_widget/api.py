@@ -17,7 +17,7 @@ from PIL.Image import registered_extensions
 
 from blip2_widget.data.frames import row_values, rows_of, take_rows
 from blip2_widget.errors import Blip2Error, at_least_one
-from blip2_widget.images import Column, read_column
+from blip2_widget.images import Column, is_ray_dataset, read_column
 from blip2_widget.model import (
     GenerationSettings,
     Located,
@@ -119,11 +119,11 @@ def ask(images: Any, prompts: Prompts, **options: Any) -> Result:
     - `on_error`: "null" leaves failed rows empty, "raise" makes `.wait()` raise at the end.
     - `title`: the gallery's heading.
     - `engine`: "ray" answers in pieces, by Ray's actors on this machine or a cluster, into a folder
-      of Parquet, and then `images` may be Parquet files ("rows/*.parquet"), WebDataset's
-      shards ("shards/*.tar") or a Ray Dataset, too. `out`: the folder, in which the same call goes
-      on where it was stopped; None takes one beside the store. `actors`: how many; `rows_per_part`;
-      `column`: that of the pictures; `overwrite`: replace another job's answers, or of the same
-      questions about other rows those whose rows are others now.
+      of Parquet, and then `images` may be Parquet files ("rows/*.parquet") or WebDataset's shards
+      ("shards/*.tar"), a list or folder of these, or a Ray Dataset, too. `out`: the folder, in
+      which the same call goes on where it was stopped; None takes one beside the store. `actors`:
+      how many; `rows_per_part`; `column`: that of the pictures; `overwrite`: replace another job's
+      answers, or of the same questions about other rows those whose rows are others now.
 
     Returns and raises as `caption`.
     """
@@ -749,6 +749,11 @@ def _on_ray(
         if any(options.get(name) is not None for name in ("n", "sample")):
             raise Blip2Error(
                 "n and sample choose rows of a column; of files and data sets all are answered"
+            )
+        if not start and is_ray_dataset(images):
+            raise Blip2Error(
+                "a Ray Dataset is written before its rows are known; leave --dry-run "
+                "(start=False) out"
             )
         # What is wrong with the options is said before anything is read.
         _asking(Column([None], range(1)), **options)

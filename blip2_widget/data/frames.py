@@ -187,8 +187,8 @@ def probability_frame(board: Board) -> pd.DataFrame:
 def error_frame(board: Board) -> pd.DataFrame:
     """What failed, with its kind and, in one line, what is wrong.
 
-    A picture's kinds are those of ImageError; an answer's are "memory", "model" and "choices".
-    Where nothing was asked it is the pictures that were looked at and could not be read.
+    A picture's kinds are those of ImageError; an answer's are "memory", "model", "choices" and
+    "prompt". Where nothing was asked it is the pictures that were looked at and could not be read.
     """
     import pandas as pd
 

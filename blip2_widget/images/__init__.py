@@ -8,7 +8,7 @@ from blip2_widget.images.errors import Kind as ErrorKind
 from blip2_widget.images.identity import file_identity, image_key
 from blip2_widget.images.limits import Limits
 from blip2_widget.images.load import load_image
-from blip2_widget.images.remote import is_remote
+from blip2_widget.images.remote import is_remote, package_of
 from blip2_widget.images.tables import column_names, column_of, find_pictures, is_table
 from blip2_widget.images.thumbnail import still, thumbnail
 from blip2_widget.images.values import LazyValues
@@ -32,6 +32,7 @@ __all__ = [
     "is_table",
     "load_image",
     "named_values",
+    "package_of",
     "read_column",
     "reason_of",
     "size_of",

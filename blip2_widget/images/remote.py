@@ -81,6 +81,12 @@ def list_remote(url: str, suffixes: Iterable[str]) -> list[str]:
     return [f"{scheme}://{name.lstrip('/')}{chained}{rest}" for name in found]
 
 
+def package_of(url: str) -> str:
+    """What fsspec needs to be installed to read a URL."""
+    schemes = (each.partition("://")[0] for each in url.split("::"))
+    return next((_PACKAGES[each] for each in schemes if each in _PACKAGES), "fsspec")
+
+
 def _opened(url: str) -> tuple[Any, str]:
     """The file system that a URL lies in, and its path there."""
     *archives, last = url.split("::")
@@ -102,7 +108,7 @@ def _opened(url: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        wanted = next((_PACKAGES[each] for each in [*schemes, scheme] if each in _PACKAGES), wanted)
+        wanted = package_of(url)
         system, inside = fsspec.core.url_to_fs(url)
     except ImportError:
         raise ImageError("url", f"to read {shortly(url)}, pip install {wanted}") from None

@@ -69,13 +69,15 @@ class Spec:
 
 @dataclass(frozen=True)
 class Row:
-    """One row to be answered: its number, its picture in whatever form, and each prompt's text.
-    `address` is the picture's path or URL, or its label where it has none."""
+    """One row to be answered: its number, its picture in whatever form, and each prompt's text, or
+    why there is none. `address` is the picture's path or URL, or its label where it has none.
+    `error` is what is wrong with a row that could not be read."""
 
     number: int
     value: Any
     address: str
-    texts: tuple[str, ...]
+    texts: tuple[str | Blip2Error, ...]
+    error: ImageError | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def open_pictures(rows: Iterable[Row], spec: Spec) -> list[Opened]:
 def _opened(row: Row, spec: Spec) -> Opened:
     # What is held in memory alone is seen again only if some of it is kept.
     told = replace(row, value=None)
+    if row.error is not None:
+        return Opened(told, error=row.error)
     try:
         image = load_image(row.value, spec.limits)
         small = None if isinstance(row.value, str | Path) else thumbnail(image, _THUMBNAIL)
@@ -135,7 +139,7 @@ def reused(
 ) -> tuple[list[Answered], list[Opened]]:
     """The rows that have earlier answers to the same prompts about an equal picture, with these;
     and those that have none."""
-    known: dict[tuple[str | None, tuple[str, ...]], tuple[Cell, ...]] = {
+    known: dict[tuple[str | None, tuple[str | Blip2Error, ...]], tuple[Cell, ...]] = {
         (row.key, tuple(cell.prompt for cell in row.cells)): row.cells
         for row in earlier
         if row.key is not None and not row.has_failed
@@ -198,7 +202,7 @@ class Answering:
         answers = self._answers or self._storing(Store.in_memory())
         cells = [
             tuple(
-                Cell(text, prompt.kind)
+                _cell(prompt, text)
                 for prompt, text in zip(spec.prompts, each.row.texts, strict=True)
             )
             for each in rows
@@ -210,7 +214,7 @@ class Answering:
                 _fail(of_row, each.error)
             elif each.key is not None and each.image is not None:
                 images[each.key] = each.image
-                for cell in of_row:
+                for cell in (cell for cell in of_row if cell.state == "waiting"):
                     want = answers.want(each.key, cell.prompt, cell.kind)
                     wanted.setdefault(want, []).append(cell)
 
@@ -247,6 +251,14 @@ class Answering:
             Answered(each.row.number, each.row.address, each.key, each.thumbnail, of_row)
             for each, of_row in zip(rows, cells, strict=True)
         ]
+
+
+def _cell(prompt: Prompt, text: str | Blip2Error) -> Cell:
+    if isinstance(text, str):
+        return Cell(text, prompt.kind)
+    cell = Cell(prompt.text, prompt.kind)
+    cell.fail(str(text), "prompt")
+    return cell
 
 
 def _fail(cells: Iterable[Cell], error: Exception) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from PIL.Image import registered_extensions
+
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, is_ray_dataset
+from blip2_widget.images import Column, is_ray_dataset, is_remote
 from blip2_widget.jobs import on_ray, turn
 from blip2_widget.jobs.answering import Spec
 from blip2_widget.jobs.datasets import of_dataset
 from blip2_widget.jobs.job import Job, description
 from blip2_widget.jobs.parts import Parts
-from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars
+from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars, reading
 from blip2_widget.model import Gpu, Located, Machine, locate, parse, picture_size, preset_named
 from blip2_widget.model.variants import variant
 from blip2_widget.run import Pictures, Prompt
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
 #: Rows in a part, where nobody says how many: what a killed worker costs at most, and 80 MB of
 #: pictures between who opens and who answers.
 ROWS_PER_PART = 512
+#: How the files end that are read where they are worked on.
+_FILES = (".parquet", ".tar")
 
 
 def is_read_there(images: Any) -> bool:
-    """Whether these are read by those who work on them: Parquet files, WebDataset's shards, a Ray
-    Dataset. Anything else is a column."""
-    is_file = isinstance(images, str | Path) and str(images).lower().endswith((".parquet", ".tar"))
-    return is_file or is_ray_dataset(images)
+    """Whether these are read by those who work on them: Parquet files or WebDataset's shards, a
+    list of them or a folder without pictures, or a Ray Dataset. Anything else is a column."""
+    return is_ray_dataset(images) or bool(_named(images))
 
 
 def files_of(
@@ -52,8 +55,11 @@ def files_of(
             parts.check_ours()
         limits = current().defaults.limits
         return of_dataset(images, column, prompts, rows, parts.input, limits)
-    paths = _expanded(str(images))
-    if paths[0].lower().endswith(".tar"):
+    paths = [path for name in _named(images) for path in _expanded(name)]
+    are_shards = {path.lower().endswith(".tar") for path in paths}
+    if len(are_shards) > 1:
+        raise Blip2Error("these are Parquet files and WebDataset's shards; give one of both")
+    if are_shards.pop():
         return of_tars(paths, prompts, rows)
     return of_parquet(paths, column, prompts, rows)
 
@@ -63,18 +69,68 @@ def _parts(folder: str | Path) -> Parts:
 
 
 def _expanded(text: str) -> list[str]:
-    """The files of a path, URL or glob, in their order. Raises Blip2Error where there is none."""
-    if "://" in text:
-        from fsspec.core import url_to_fs
-
-        files, place = url_to_fs(text)
-        found = [files.unstrip_protocol(path) for path in files.glob(place)]
-    else:
-        path = str(Path(text).expanduser().absolute())
-        found = [path] if Path(path).is_file() else glob.glob(path, recursive=True)  # noqa: PTH207
-    if not found:
+    """The files of a path, folder, URL or glob, in their order. Raises Blip2Error where there is
+    none."""
+    with reading(text):
+        files, place = _placed(text)
+        if "://" in text:
+            found = files.glob(place, detail=True)
+        else:
+            paths = [place] if files.exists(place) else glob.glob(place, recursive=True)  # noqa: PTH207
+            found = {path: files.info(path) for path in paths}
+        listed = [
+            file
+            for path, info in sorted(found.items())
+            for file in (_below(files, path) if info["type"] == "directory" else [path])
+        ]
+    if not listed:
         raise Blip2Error(f"no file matches {text!r} (looked from {Path.cwd()})")
-    return sorted(found)
+    return [files.unstrip_protocol(path) for path in listed] if "://" in text else listed
+
+
+def _named(images: Any) -> list[str]:
+    """What is read there by its paths, URLs, globs and folders; none of anything else."""
+    several = images if isinstance(images, list | tuple) else [images]
+    if all(isinstance(one, str | Path) and str(one).lower().endswith(_FILES) for one in several):
+        return [str(one) for one in several]
+    return [str(images)] if isinstance(images, str | Path) and _is_folder(str(images)) else []
+
+
+def _is_folder(text: str) -> bool:
+    """Whether it is a folder of such files, and none of pictures, which is a column."""
+    if ("://" in text and not is_remote(text)) or _is_picture(text):
+        return False
+    try:
+        files, place = _placed(text)
+        if not files.isdir(place) or any(map(_is_picture, files.ls(place, detail=False))):
+            return False
+        return bool(_below(files, place))
+    except Exception:  # whatever a store's library raises; who reads a column of it tells
+        return False
+
+
+def _is_picture(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in registered_extensions()
+
+
+def _below(files: Any, folder: str) -> list[str]:
+    """The Parquet files below a folder, in order, or else the shards. What begins with _ or . is
+    something beside the data, by the custom of those who write them."""
+    found = [
+        path
+        for path in sorted(files.find(folder))
+        if not any(name[0] in "_." for name in PurePosixPath(path).relative_to(folder).parts)
+    ]
+    listed = ([path for path in found if path.lower().endswith(end)] for end in _FILES)
+    return next(filter(None, listed), [])
+
+
+def _placed(text: str) -> tuple[Any, str]:
+    """The file system that a path or URL lies in, and its place there."""
+    from fsspec.core import url_to_fs
+
+    files, place = url_to_fs(text if "://" in text else str(Path(text).expanduser().absolute()))
+    return files, str(place)
 
 
 #: What is asked for by its name may be right on another machine.

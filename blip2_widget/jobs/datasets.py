@@ -16,8 +16,8 @@ from blip2_widget.errors import Blip2Error
 from blip2_widget.images import ImageError, Limits, find_pictures, load_image
 from blip2_widget.jobs.on_ray import connect, line_of
 from blip2_widget.jobs.parts import Parts
-from blip2_widget.jobs.sources import InParquet, Source, check_columns, source_of
-from blip2_widget.run import Prompt, columns_in
+from blip2_widget.jobs.sources import InParquet, Source, check_columns, fields_of, source_of
+from blip2_widget.run import Prompt
 
 
 def of_dataset(
@@ -34,14 +34,14 @@ def of_dataset(
     """
     ray = connect()
     folder.make()
-    asked = [name for prompt in prompts for name in columns_in(prompt.text)]
+    asked = fields_of(prompts)
     try:
         schema = dataset.schema()
         if schema is None:  # it has no rows
             return source_of([], "", 0)
         if column is None:
             column = find_pictures(dataset.limit(100).to_pandas())
-        check_columns([column, *asked], schema.names)
+        check_columns([column, *asked], schema.names, "the data set")
         written = (
             dataset.select_columns(list(dict.fromkeys([column, *asked])))
             .map_batches(_without_arrays, fn_args=(column, limits), **_WHOLE)

@@ -29,7 +29,7 @@ from blip2_widget.jobs.answering import (
 )
 from blip2_widget.jobs.care import with_care
 from blip2_widget.jobs.parts import Counts, Parts
-from blip2_widget.jobs.sources import Piece
+from blip2_widget.jobs.sources import Piece, read
 from blip2_widget.model import Cancelled, Located, ModelManager, Variant, needed_bytes
 
 #: Seconds between two looks of an actor at whether the job was stopped.
@@ -200,7 +200,7 @@ def _open(batch: dict[str, Any], spec: Spec, folder: str, job: str) -> dict[str,
             contents.append(b"")
             continue
         piece: Piece = pickle.loads(pickled)
-        rows = piece.read(spec.prompts)
+        rows = read(piece, spec.prompts)
         before = parts.answered(int(number), len(spec.prompts)) if is_kept else []
         kept = {row.number: row for row in before if not row.has_failed}
         opened = with_care(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import os
 import pickle
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -18,7 +20,14 @@ from typing import Any, Protocol
 from PIL.Image import registered_extensions
 
 from blip2_widget.errors import Blip2Error
-from blip2_widget.images import Column, LazyValues, find_pictures
+from blip2_widget.images import (
+    Column,
+    ImageError,
+    LazyValues,
+    find_pictures,
+    package_of,
+    reason_of,
+)
 from blip2_widget.jobs.answering import Row
 from blip2_widget.run import Prompt, columns_in, fill, no_such_column
 from blip2_widget.texts import whole
@@ -35,8 +44,23 @@ class Piece(Protocol):
     def fingerprint(self) -> str:
         """Another once the rows or their numbers are others, as far as is known unread."""
 
+    @property
+    def path(self) -> str:
+        """The file that holds them, "" of rows that travel with the piece."""
+
     def read(self, prompts: Sequence[Prompt]) -> list[Row]:
-        """The rows, with each prompt's {column} fields filled in."""
+        """The rows, with each prompt's {column} fields filled in. Raises what its file does."""
+
+
+def read(piece: Piece, prompts: Sequence[Prompt]) -> list[Row]:
+    """A piece's rows; where its file cannot be read, by now or there, each says so."""
+    try:
+        return piece.read(prompts)
+    except Exception as error:  # whatever a damaged or vanished file, or its store, raises
+        wrong = ImageError("unreadable", _unread(piece.path, error))
+        texts = tuple(prompt.text for prompt in prompts)
+        numbers = range(piece.first, piece.first + piece.rows)
+        return [Row(number, None, str(number), texts, wrong) for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,7 @@ class Held:
     rows: int
     fingerprint: str
     held: tuple[Row, ...]
+    path: str = ""
 
     def read(self, prompts: Sequence[Prompt]) -> list[Row]:
         return list(self.held)
@@ -87,8 +112,17 @@ def _held(column: Column, texts: Sequence[str | Sequence[str]], row: int) -> Row
     return Row(row, value, address, tuple(t if isinstance(t, str) else t[row] for t in texts))
 
 
-def _told(value: Any) -> str:
-    return value if isinstance(value, str) else hashlib.sha256(pickle.dumps(value)).hexdigest()
+def _told(value: Any) -> Any:
+    """What is another once a picture is, as far as is known unread: of a local file its size and
+    time of change are looked at, a URL is taken for what it was."""
+    has_path = isinstance(value, dict) and not value.get("bytes")
+    path = value.get("path") if has_path else value
+    if not isinstance(path, str):
+        return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    with suppress(OSError, ValueError):  # there is none, or there can be none
+        status = os.stat(path)  # noqa: PTH116  # a Path takes three times as long, a million times
+        return path, status.st_size, status.st_mtime_ns
+    return path
 
 
 def _anywhere(path: str) -> str:
@@ -115,22 +149,24 @@ class InParquet:
     group: int
     start: int
     column: str
+    #: Another once the file is, which a process that has read it before would not see.
+    version: str = ""
 
     def read(self, prompts: Sequence[Prompt]) -> list[Row]:
         names = dict.fromkeys(name for prompt in prompts for name in columns_in(prompt.text))
-        table = _row_group(self.path, self.group, (self.column, *names)).slice(
-            self.start, self.rows
-        )
+        columns = tuple(dict.fromkeys((self.column, *names)))
+        group = _row_group(self.path, self.version, self.group, columns)
+        table = group.slice(self.start, self.rows)
         return [_row(self.first + at, line, self.column, prompts) for at, line in _lines(table)]
 
 
 @lru_cache(2)  # the pieces of one group are mostly read one after another
-def _row_group(path: str, group: int, columns: tuple[str, ...]) -> Any:
+def _row_group(path: str, version: str, group: int, columns: tuple[str, ...]) -> Any:
     import fsspec
     import pyarrow.parquet as pq
 
     with fsspec.open(path, "rb") as file:
-        return pq.ParquetFile(file).read_row_group(group, columns=list(dict.fromkeys(columns)))
+        return pq.ParquetFile(file).read_row_group(group, columns=list(columns))
 
 
 def of_parquet(
@@ -138,30 +174,31 @@ def of_parquet(
 ) -> Source:
     """The rows of Parquet files, one file after another; of a file only its end is read here.
 
-    `column` holds the pictures; None finds it. Raises Blip2Error for a column that is none.
+    `column` holds the pictures; None finds it. Raises Blip2Error for a column that is none, and for
+    a file that cannot be read.
     """
     import fsspec
     import pyarrow.parquet as pq
 
+    asked = fields_of(prompts)
     pieces: list[Piece] = []
     first = 0
     for path in paths:
-        version = _version(path)
-        with fsspec.open(path, "rb") as file:
+        with reading(path), fsspec.open(path, "rb") as file:
+            version = _version(path)
             parquet = pq.ParquetFile(file)
             if column is None:
                 column = find_pictures(
                     next(parquet.iter_batches(100), parquet.schema_arrow.empty_table())
                 )
-            asked = [name for prompt in prompts for name in columns_in(prompt.text)]
-            check_columns([column, *asked], parquet.schema_arrow.names)
+            check_columns([column, *asked], parquet.schema_arrow.names, path)
             for group in range(parquet.num_row_groups):
                 held = parquet.metadata.row_group(group).num_rows
                 for start in range(0, held, rows):
                     some = min(rows, held - start)
                     place = (path, group, start, column)
                     told = _digest(first, some, *place, version)
-                    pieces.append(InParquet(first, some, told, *place))
+                    pieces.append(InParquet(first, some, told, *place, version))
                     first += some
     return source_of(pieces, column or "image", first)
 
@@ -198,8 +235,11 @@ def _sample(
 
     line: dict[str, Any] = {"image": None, "__key__": key}
     for suffix, place in members.items():
-        if f".{suffix}".lower() in registered_extensions():
-            line["image"] = {"bytes": content(place), "path": f"{path}/{key}.{suffix}"}
+        if PurePosixPath(f"_.{suffix}").suffix.lower() in registered_extensions():
+            line["image"] = line["image"] or {
+                "bytes": content(place),
+                "path": f"{path}/{key}.{suffix}",
+            }
         elif suffix in _TEXTS:
             line[suffix] = content(place).decode(errors="replace")
     return line
@@ -207,30 +247,48 @@ def _sample(
 
 #: The members of a sample that a prompt may name.
 _TEXTS = ("txt", "text", "caption", "cls", "json")
+#: How what gzip, bzip2, xz and Zstandard make begins.
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
 def of_tars(paths: Sequence[str], prompts: Sequence[Prompt], rows: int) -> Source:
     """The samples of WebDataset's shards, one shard after another; of a shard only its headers are
-    read here."""
-    import fsspec
-
+    read here. Raises Blip2Error for a field of a prompt that no sample has, and for a file that
+    cannot be read."""
+    asked = fields_of(prompts)
     pieces: list[Piece] = []
     first = 0
+    found = {"__key__"}
     for path in paths:
-        samples: dict[str, dict[str, tuple[int, int]]] = {}
-        with fsspec.open(path, "rb") as file, tarfile.open(fileobj=file) as tar:
+        samples = _samples(path)
+        found.update(*samples.values())
+        listed = list(samples.items())
+        for start in range(0, len(listed), rows):
+            some = tuple(listed[start : start + rows])
+            pieces.append(InTar(first, len(some), _digest(first, path, some), path, some))
+            first += len(some)
+    where = paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    check_columns(asked, [name for name in ("__key__", *_TEXTS) if name in found], where)
+    return source_of(pieces, "image", first)
+
+
+def _samples(path: str) -> dict[str, dict[str, tuple[int, int]]]:
+    """A shard's samples by their keys: of each of its members by their suffix place and size."""
+    import fsspec
+
+    samples: dict[str, dict[str, tuple[int, int]]] = {}
+    with reading(path), fsspec.open(path, "rb") as file:
+        if file.read(8).startswith(_COMPRESSED):
+            raise Blip2Error(f"{path} is compressed; unpack it first")
+        file.seek(0)
+        with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.isfile():
                     name = PurePosixPath(member.name)
                     key, _, suffix = name.name.partition(".")
                     of_key = samples.setdefault(str(name.parent / key), {})
                     of_key[suffix] = (member.offset_data, member.size)
-        listed = list(samples.items())
-        for start in range(0, len(listed), rows):
-            some = tuple(listed[start : start + rows])
-            pieces.append(InTar(first, len(some), _digest(first, path, some), path, some))
-            first += len(some)
-    return source_of(pieces, "image", first)
+    return samples
 
 
 # --- what they have in common -----------------------------------------------------------------
@@ -240,11 +298,35 @@ def _digest(*told: object) -> str:
     return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
 
 
-def check_columns(asked: Iterable[str], names: Sequence[str]) -> None:
-    """Raise Blip2Error for the first that there is none of."""
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Whatever goes wrong with a file as a Blip2Error that names it."""
+    try:
+        yield
+    except Blip2Error:
+        raise
+    except Exception as error:  # whatever a file raises that is none, or the library of a bucket
+        raise Blip2Error(_unread(path, error)) from None
+
+
+def _unread(path: str, error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return f"to read {path}, pip install {package_of(path)}"
+    return f"{path} cannot be read: {reason_of(error)}"
+
+
+def fields_of(prompts: Sequence[Prompt]) -> list[str]:
+    """The columns that prompts name. Raises Blip2Error at a lone brace."""
+    for prompt in prompts:
+        fill(prompt.text, str)
+    return [name for prompt in prompts for name in columns_in(prompt.text)]
+
+
+def check_columns(asked: Iterable[str], names: Sequence[str], where: str) -> None:
+    """Raise Blip2Error for the first that there is none of; `where` says of what."""
     for name in asked:
         if name not in names:
-            raise no_such_column(name, names)
+            raise Blip2Error(f"{where}: {no_such_column(name, names)}")
 
 
 def source_of(pieces: Sequence[Piece], name: str, count: int) -> Source:
@@ -275,14 +357,20 @@ def _row(number: int, line: Mapping[str, Any], column: str, prompts: Sequence[Pr
     value = line[column]
     path = value.get("path") if isinstance(value, dict) else value
     address = path if isinstance(path, str) and not path.startswith("data:") else str(number)
-    texts = tuple(whole(fill(prompt.text, line.__getitem__)) for prompt in prompts)
-    return Row(number, value, address, texts)
+    return Row(number, value, address, tuple(_text(prompt, line) for prompt in prompts))
 
 
-def _version(path: str) -> Any:
+def _text(prompt: Prompt, line: Mapping[str, Any]) -> str | Blip2Error:
+    for name in columns_in(prompt.text):
+        if line.get(name) is None:
+            return Blip2Error(f"there is no {name} on this row")
+    return whole(fill(prompt.text, line.__getitem__))
+
+
+def _version(path: str) -> str:
     """What is another once a file was changed, as far as its file system tells."""
     from fsspec.core import url_to_fs
 
     files, place = url_to_fs(path)
     told = files.info(place)
-    return [told.get(name) for name in ("size", "mtime", "ETag", "etag", "LastModified")]
+    return repr([told.get(name) for name in ("size", "mtime", "ETag", "etag", "LastModified")])

@@ -39,7 +39,8 @@ class Cell:
     `answered_at` is when the answer was computed, in Unix seconds. `source` is the file that an
     imported answer came from, and `model`, with its `revision` and `variant`, what made it there,
     where that is known.
-    `error_kind` tells reasons apart: an ImageError's kind, "memory", "model" or "choices".
+    `error_kind` tells reasons apart: an ImageError's kind, "memory", "model", "choices" or
+    "prompt".
     `edition` goes up whenever the cell is asked anew, so that an answer to an earlier prompt
     that comes late is not taken for the answer to this one.
     """

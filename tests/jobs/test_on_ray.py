@@ -224,7 +224,7 @@ def test_a_ray_dataset_has_the_same_rows_every_time(
     assert list(lines_in(out).picture) == drawn[:20]
     assert [part.stem[-1] for part in sorted(out.glob("part-*"))] == ["0", "1", "2"]
     # In other blocks, as on another cluster, they are the same rows in the same order.
-    again = blip2_widget.ask(rows.repartition(2), prompts, start=False, **options, **OPTIONS)
+    again = blip2_widget.ask(rows.repartition(2), prompts, **options, **OPTIONS)
     assert again.progress.done == 20
     assert again.board.pictures.load(3).size == (64, 64)
 

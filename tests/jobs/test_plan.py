@@ -145,3 +145,15 @@ def test_what_no_machine_can_hold_is_said_in_one_line() -> None:
     ray = FakeRay([node(2)], Blip2Error("opt-6.7b needs 30 GB"))
     with pytest.raises(Blip2Error, match=r"^opt-6.7b needs 30 GB$"):
         planned(ray)
+
+
+def test_no_more_actors_than_the_machines_have_memory_for() -> None:
+    ray = FakeRay([node(16, 20 * GB), node(16, 9 * GB)], (CPU, 8 * GB, 0))
+    assert planned(ray).actors == planned(ray, actors=9).actors == 3
+    assert planned(ray, actors=2).actors == 2
+
+
+def test_what_no_machine_has_the_memory_for_is_said() -> None:
+    ray = FakeRay([node(4, 5 * GB), node(4, 5 * GB)], (CPU, 8 * GB, 0))
+    with pytest.raises(Blip2Error, match=r"cpu-bf16 takes 8.0 GB, and .* gives 5.0; write"):
+        planned(ray)
