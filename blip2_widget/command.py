@@ -30,7 +30,8 @@ blip2-widget ask FOLDER_OR_TABLE "how many dogs are there?" … -o OUT [OPTIONS]
 
 FOLDER_OR_TABLE  a folder of pictures, a glob in quotes, or a table of paths or URLs: .parquet,
                  .csv, .jsonl (--column NAME: which of its columns); of --engine ray also several
-                 Parquet files ("rows/*.parquet") and WebDataset's shards ("shards/*.tar")
+                 Parquet files ("rows/*.parquet"), WebDataset's shards ("shards/*.tar"), or a
+                 folder of either
 -o OUT           the file or folder that is written: .parquet, .csv, .jsonl, .json (COCO), .tar
                  (WebDataset); of --engine ray any other name is a folder of Parquet
 

@@ -18,8 +18,16 @@ from blip2_widget.jobs.datasets import of_dataset
 from blip2_widget.jobs.job import Job, description
 from blip2_widget.jobs.parts import Parts
 from blip2_widget.jobs.sources import Source, of_column, of_parquet, of_tars, reading
-from blip2_widget.model import Gpu, Located, Machine, locate, parse, picture_size, preset_named
-from blip2_widget.model.variants import variant
+from blip2_widget.model import (
+    Gpu,
+    Located,
+    Machine,
+    locate,
+    parse,
+    picture_size,
+    preset_named,
+    variant_named,
+)
 from blip2_widget.run import Pictures, Prompt
 from blip2_widget.session import current
 from blip2_widget.store import default_path
@@ -147,7 +155,7 @@ def spec_of(
     if settings.choices_of is not None:
         raise Blip2Error("each row's own choices are ranked by the local engine alone")
     if elsewhere and asking.variant != "auto":
-        chosen = variant(asking.variant, _ELSEWHERE, located.family)
+        chosen = variant_named(asking.variant, _ELSEWHERE, located.family)
     else:
         chosen = session.manager.plan(located, asking.variant).variant
     return Spec(

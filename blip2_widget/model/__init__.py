@@ -41,6 +41,7 @@ from blip2_widget.model.variants import (
     runnable,
     weight_bytes,
 )
+from blip2_widget.model.variants import variant as variant_named
 from blip2_widget.model.weights import KeptWeights
 
 __all__ = [
@@ -93,5 +94,6 @@ __all__ = [
     "read_machine",
     "runnable",
     "similarity",
+    "variant_named",
     "weight_bytes",
 ]
