@@ -172,11 +172,15 @@ def run(
         resources["num_gpus"] = plan.resources.gpus
     if plan.resources.memory:
         resources["memory"] = plan.resources.memory
+    # All at once: by itself Ray starts a second one late, and on few cores never. Those for which
+    # there is no place yet keep nobody waiting.
+    actors = min(plan.actors, len(items))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
     answered = opened.map_batches(
         _Actor,
         fn_constructor_args=(spec, parts.folder, job, plan.threads),
         batch_size=None,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(plan.actors, len(items))),
+        compute=pool,
         **resources,
     )
     try:

@@ -46,14 +46,13 @@ def lines_in(out: Path) -> pd.DataFrame:
     return frame
 
 
-def workers(below: psutil.Process | None = None) -> list[psutil.Process]:
+def workers(below: psutil.Process | None = None, title: str = "Map") -> list[psutil.Process]:
     """The processes of this process' cluster that open pictures and those that answer, or of those
-    the ones `below` another process."""
+    the ones `below` another process; of the title "MapWorker" those that answer."""
     found = []
     for process in (below or psutil.Process()).children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
-            title = " ".join(process.cmdline())
-            if title.startswith("ray::") and ("MapWorker" in title or "Map(" in title):
+            if " ".join(process.cmdline()).startswith(f"ray::{title}"):
                 found.append(process)
     return found
 
@@ -117,7 +116,7 @@ def test_killed_ten_times_no_row_is_missing_or_there_twice(
     times = 6
     result = caption(drawn * times, out, rows_per_part=4, cache=False, batch_size=1)
     killed = 0
-    _until(lambda: result.progress.done > 0)
+    _until(lambda: result.progress.done > 0 and len(workers(title="MapWorker")) == 2)
     while killed < 10 and not result.board.wait(0):
         victims = workers()
         if victims:
