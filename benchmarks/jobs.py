@@ -68,7 +68,7 @@ def measure(setting: Setting) -> list[Record]:
             records += _rates(
                 setting, setting.checkpoint.name, few, variant=variant, batch=8, part=8
             )
-        small_files(setting.count(60_000, 64), folder / "small")
+        small_files(setting.count(30_000, 64), folder / "small")
         small = {"variant": unquantised(), "batch": 64, "part": 512, "instant": True}
         records += _rates(demo, INSTANT, str(folder / "small"), **small)
         for kind, rows in ((PARQUET, 1_000_000), (LIST, 1_000_000), (DIFFERENT, 100_000)):

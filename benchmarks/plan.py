@@ -58,7 +58,7 @@ TYPICAL: Final = "1024 × 768"
 #: a row of a list and of a sample of a tar, and a core's seconds to go on with a part.
 PART_ROW, STORED_ROW, LISTED, SAMPLE, GOING_ON = 153.0, 549.0, 191.0, 1_670.0, 0.22e-3
 #: `jobs`: bytes that the kernel holds more for each piece of 512 rows of Parquet.
-PIECE: Final = 22e3
+PIECE: Final = 3.9e3
 #: Seconds that a request to an object store takes: an assumption; and how many of those that go on
 #: with parts are made at a time (`jobs/folder.py`).
 REQUEST, TOGETHER = 0.1, 16
