@@ -26,7 +26,7 @@ CHECKS: Final[dict[str, tuple[Path, list[str]]]] = {
     "front end, types and lint": (ROOT / "js", [NPM, "run", "--silent", "check"]),
     "front end, tests": (ROOT / "js", [NPM, "run", "--silent", "test"]),
     "tests": (ROOT, [PYTHON, "-m", "pytest", "-m", "not browser and not cluster"]),
-    "jobs on a cluster": (ROOT, [PYTHON, "-m", "pytest", "-m", "cluster"]),
+    "jobs on a cluster": (ROOT, [PYTHON, "-m", "pytest", "-m", "cluster", "tests/jobs"]),
     "notebooks": (
         ROOT,
         [PYTHON, "-m", "pytest", "--nbval", "--nbval-cell-timeout=300", "notebooks"],
