@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from blip2_widget import __version__, api
 from blip2_widget.errors import Blip2Error
-from blip2_widget.formats import check_absent, format_to_write, has_format, no_package
+from blip2_widget.formats import (
+    check_absent,
+    check_folder,
+    format_to_write,
+    has_format,
+    no_package,
+)
 from blip2_widget.images import column_names, column_of, find_pictures, is_remote, reason_of
 from blip2_widget.notebook import line as grammar
 from blip2_widget.notebook.reports import plan_text
@@ -87,6 +93,8 @@ def _run(words: Sequence[str]) -> int:
             )
         format_to_write(out, options.format)
         with _refusals(options.out):
+            if has_format(out):
+                check_folder(out)
             check_absent(out, options.overwrite)
     with _refusals(f"{target} to {options.out}"):
         folder = options.out if is_remote(options.out) else str(out)

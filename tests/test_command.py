@@ -66,6 +66,7 @@ def test_rows_that_failed_are_told_and_the_others_written(
         (["caption", "/nowhere", "-o", "x.csv"], "there is no file or folder"),
         (["caption", "FOLDER"], "-o OUT"),
         (["caption", "FOLDER", "-o", "x.docx"], "says no format"),
+        (["caption", "FOLDER", "-o", "missing/x.csv"], "missing; make it first"),
         (["caption", "FOLDER", "-o", "x.csv", "--column", "image"], "is no table"),
         (["caption", "FOLDER", "-o", "x.csv", "--actors", "2"], "engine='ray'"),
         (["caption", "FOLDER", "-o", "x", "--engine", "ray", "--column", "image"], "is no table"),

@@ -5,7 +5,7 @@ from blip2_widget.formats.catalogue import FORMATS, format_to_write, has_format
 from blip2_widget.formats.datasets import to_dataset
 from blip2_widget.formats.importing import Imported, Meaning, import_texts
 from blip2_widget.formats.tables import arrow_schema
-from blip2_widget.formats.whole import check_absent
+from blip2_widget.formats.whole import check_absent, check_folder
 
 __all__ = [
     "COLUMNS",
@@ -16,6 +16,7 @@ __all__ = [
     "Meaning",
     "arrow_schema",
     "check_absent",
+    "check_folder",
     "clean",
     "format_to_write",
     "has_format",

@@ -118,6 +118,13 @@ def check_absent(target: Path, overwrite: bool) -> None:
         )
 
 
+def check_folder(target: Path) -> None:
+    """Raise Blip2Error where there is no folder for a file."""
+    parent = target.absolute().parent
+    if not parent.is_dir():
+        raise Blip2Error(f"there is no folder {parent}; make it first")
+
+
 @contextmanager
 def one_line_errors(target: Path) -> Iterator[None]:
     """What the disk refuses, in one line."""
@@ -130,10 +137,8 @@ def one_line_errors(target: Path) -> Iterator[None]:
 @contextmanager
 def _in_a_folder_beside(target: Path) -> Iterator[Path]:
     """A folder on the target's own disk, so that moving is renaming, and gone at the end."""
-    parent = target.absolute().parent
-    if not parent.is_dir():
-        raise Blip2Error(f"there is no folder {parent}; make it first")
+    check_folder(target)
     with tempfile.TemporaryDirectory(
-        prefix=".blip2-", dir=parent, ignore_cleanup_errors=True
+        prefix=".blip2-", dir=target.absolute().parent, ignore_cleanup_errors=True
     ) as folder:
         yield Path(folder)
