@@ -11,8 +11,10 @@ import importlib.util
 import logging
 import os
 import pickle
+import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,7 @@ from blip2_widget.jobs.parts import Counts, Parts
 from blip2_widget.jobs.sources import Piece, read
 from blip2_widget.model import Cancelled, Located, ModelManager, Variant, needed_bytes
 
+_CONNECTING = threading.Lock()
 #: Seconds between two looks of an actor at whether the job was stopped.
 _LOOK_EVERY = 0.5
 
@@ -73,18 +76,44 @@ def connect() -> Any:
     import ray
     import ray.data
 
-    if not ray.is_initialized():
-        try:
-            # Without an address it would join whichever cluster was started here last.
-            ray.init(
-                os.environ.get("RAY_ADDRESS", "local"),
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=False,
-            )
-        except Exception as error:
-            raise Blip2Error(f"Ray cannot be reached: {type(error).__name__}: {error}") from None
+    with _CONNECTING:
+        if not ray.is_initialized():
+            try:
+                _staying(_init)
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                raise Blip2Error(f"Ray cannot be reached: {told}") from None
     return ray
+
+
+def _init() -> None:
+    import ray
+
+    # Without an address it would join whichever cluster was started here last.
+    ray.init(
+        os.environ.get("RAY_ADDRESS", "local"),
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        include_dashboard=False,
+    )
+
+
+def _staying(start: Callable[[], None]) -> None:
+    """Start something on a thread that never ends: on Linux Ray's processes are killed once the
+    thread that started them is gone (PR_SET_PDEATHSIG), and with them, soon, this process."""
+    started: Future[None] = Future()
+
+    def stay() -> None:
+        try:
+            start()
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        threading.Event().wait()
+
+    threading.Thread(target=stay, name="blip2-ray", daemon=True).start()
+    started.result()
 
 
 def plan(located: Located, variant: str, actors: int | None) -> Plan:

@@ -319,3 +319,27 @@ def _until(is_so: Callable[[], bool], seconds: float = 120) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.02)
+
+
+def test_one_job_after_another_has_the_same_ray_of_this_machine(
+    drawn: list[str], tmp_path: Path
+) -> None:
+    code = """if True:
+        import sys, time, blip2_widget, ray
+        for out in ("first", "second"):
+            job = blip2_widget.caption(sys.argv[1:], model="demo", engine="ray", out=out)
+            assert job.wait(120).progress.failed == 0
+            assert len(job.df) == len(sys.argv) - 1
+            time.sleep(2)  # what dies with a job has died by then
+            assert len(ray.nodes()) == 1 and ray.nodes()[0]["Alive"]
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", code, *drawn[:4]],
+        cwd=tmp_path,
+        env=os.environ | {"RAY_ADDRESS": "local"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list(tmp_path.glob("second/part-*"))) == 1
