@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -22,6 +23,19 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from blip2_widget.demo.architecture import build_tokenizer
 
 
+def language_model(**more: Any) -> OPTConfig:
+    """The configuration of opt-2.7b; what is not given here is the published default."""
+    return OPTConfig(
+        hidden_size=2560,
+        ffn_dim=10240,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        word_embed_proj_dim=2560,
+        vocab_size=50304,
+        **more,
+    )
+
+
 def save_full_size(folder: Path, seed: int = 0) -> Path:
     """Build the published architecture in bf16 with random weights and save it; returns `folder`.
 
@@ -35,17 +49,9 @@ def save_full_size(folder: Path, seed: int = 0) -> Path:
     config = Blip2Config(
         vision_config=Blip2VisionConfig(initializer_range=0.02),
         qformer_config=Blip2QFormerConfig(),
-        text_config=OPTConfig(
-            hidden_size=2560,
-            ffn_dim=10240,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            word_embed_proj_dim=2560,
-            vocab_size=50304,
-            # The published end token. Random weights hardly ever write it, so that every answer
-            # has the length that was asked for.
-            eos_token_id=50118,
-        ),
+        # The published end token. Random weights hardly ever write it, so that every answer has the
+        # length that was asked for.
+        text_config=language_model(eos_token_id=50118),
         num_query_tokens=32,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 _PROCESS = Path("/proc/self")
 
@@ -80,16 +81,15 @@ def _kilobytes(file: str, field: str, process: Path = _PROCESS) -> int:
     raise LookupError(field)
 
 
-class Peak:
-    """The largest of readings taken twenty times a second while a block runs."""
+class Watch:
+    """Looks at something every so many seconds while a block runs."""
 
-    def __init__(self, read: Callable[[], int]) -> None:
-        self.bytes = read()
-        self._read = read
+    def __init__(self, every: float) -> None:
+        self._every = every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -98,5 +98,20 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(0.05):
-            self.bytes = max(self.bytes, self._read())
+        while not self._ended.wait(self._every):
+            self._look()
+
+    def _look(self) -> None:
+        raise NotImplementedError
+
+
+class Peak(Watch):
+    """The largest of readings taken twenty times a second while a block runs."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        super().__init__(every=0.05)
+        self.bytes = read()
+        self._read = read
+
+    def _look(self) -> None:
+        self.bytes = max(self.bytes, self._read())

@@ -68,18 +68,12 @@ BETWEEN_FAILURES: Final = 54 * 24 * 16_384 / 419
 
 
 def opt() -> Work:
-    """The work of opt-2.7b; what is not given here is the published default."""
-    from transformers import Blip2Config, OPTConfig
+    """The work of opt-2.7b."""
+    from transformers import Blip2Config
 
-    text = OPTConfig(
-        hidden_size=2560,
-        ffn_dim=10240,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        word_embed_proj_dim=2560,
-        vocab_size=50304,
-    )
-    return work_of(Blip2Config(text_config=text, num_query_tokens=32))
+    from benchmarks.full_size import language_model
+
+    return work_of(Blip2Config(text_config=language_model(), num_query_tokens=32))
 
 
 def roofline_rate(batch: int = BATCH) -> float:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 
 import psutil
 
-from benchmarks.memory import process_held
-
-_EVERY = 0.1
+from benchmarks.memory import Watch, process_held
 
 
-class Workers:
+class Workers(Watch):
     """Looks at the processes while a block runs. `ready` says when the model of each actor that was
     there had been loaded, by `time.monotonic`."""
 
     def __init__(self) -> None:
+        super().__init__(every=0.1)
         self.ready: list[float] = []
         self._seen: dict[int, str] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def held(self) -> dict[str, int]:
         """Bytes of each process now, by its kind and number: an "actor" answers, an "opener" opens
@@ -35,24 +31,15 @@ class Workers:
                 continue
         return found
 
-    def __enter__(self) -> Workers:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_EVERY):
-            for pid, title in _processes():
-                if title.startswith("ray::MapBatches(_open)"):
-                    self._seen[pid] = "opener"
-                elif title.startswith("ray::MapWorker") and title.endswith("__init__"):
-                    self._seen[pid] = "actor, loading"
-                elif title.startswith("ray::MapWorker") and self._seen.get(pid) != "actor":
-                    self._seen[pid] = "actor"
-                    self.ready.append(time.monotonic())
+    def _look(self) -> None:
+        for pid, title in _processes():
+            if title.startswith("ray::MapBatches(_open)"):
+                self._seen[pid] = "opener"
+            elif title.startswith("ray::MapWorker") and title.endswith("__init__"):
+                self._seen[pid] = "actor, loading"
+            elif title.startswith("ray::MapWorker") and self._seen.get(pid) != "actor":
+                self._seen[pid] = "actor"
+                self.ready.append(time.monotonic())
 
 
 def _processes() -> Iterator[tuple[int, str]]:

@@ -181,6 +181,7 @@ class Job(Folder):
                 self._announce(range(counts.first, counts.first + counts.rows))
                 if stop.is_set():
                     return
+            turn.give(self.parts, mine)  # before anybody is told that it has ended
             with self._lock:
                 if not stop.is_set():
                     self._end("cancelled" if self._missing() else "done")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from transformers import Blip2Config, OPTConfig
+from transformers import Blip2Config
 
+from benchmarks import plan
 from benchmarks.roofline import PRECISIONS, Limits, Tower, Work, seconds_per_answer, work_of
 from blip2_widget.demo import CHECKPOINT
 from blip2_widget.model import PUBLISHED
@@ -14,16 +15,7 @@ from blip2_widget.model import PUBLISHED
 
 @pytest.fixture(scope="module")
 def opt() -> Work:
-    """The work of opt-2.7b; what is not given here is the published default."""
-    text = OPTConfig(
-        hidden_size=2560,
-        ffn_dim=10240,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        word_embed_proj_dim=2560,
-        vocab_size=50304,
-    )
-    return work_of(Blip2Config(text_config=text, num_query_tokens=32))
+    return plan.opt()
 
 
 def test_opt_is_counted_as_in_the_paper(opt: Work) -> None:
